@@ -70,10 +70,9 @@ class Postmaster:
         Does nothing where none runs. Raises `EmbeddedPostgresFailed` where it would not end.
         """
         for how in (signal.SIGINT, signal.SIGQUIT):
-            pid = self._pid()
-            if pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, how)
+            # Only while the lock says that it is ours: never end a PostgreSQL that somebody else started here.
+            if not self.is_gone():
+                self._signal(how)
             if self._wait_until_gone(STOP_SECONDS):
                 remove_socket_directory(self._data)
                 return
@@ -108,6 +107,12 @@ class Postmaster:
         # The database that always exists: asking for ours would fail between initdb and its creation.
         target = f"host='{directory}' dbname=postgres user=flowledger requirepeer={self._account.name}"
         return pq.PGconn.ping(target.encode()) == pq.Ping.OK
+
+    def _signal(self, how: signal.Signals) -> None:
+        pid = self._pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, how)
 
     def _wait_until_gone(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded.account import Account, postgres_account
 from api.embedded.binaries import programs_for, reachable_programs
+from api.embedded.cluster import address_of
 from api.embedded.directories import ROOT_STATE, DataDirectory, default_data_directory, open_data_directory
 from api.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
 
@@ -259,13 +260,13 @@ def test_a_postmaster_that_somebody_else_started_is_left_alone(tmp_path: Path) -
     account.own(socket_directory(server))
     cluster = tmp_path / "data" / "cluster"
     programs = programs_for(account, ROOT_STATE)
-    command = [programs / "postgres", "-D", "/proc/self/cwd", *options]
+    command = [programs / "postgres", "-D", address_of(cluster), *options]
     by_hand = account.spawn(command, cwd=cluster, output=subprocess.DEVNULL)
     try:
-        wait_until((cluster / "postmaster.pid").exists)
+        wait_until(lambda: pq.PGconn.ping(server.conninfo.encode()) == pq.Ping.OK)
         with pytest.raises(EmbeddedPostgresFailed, match=f"did not start \\(process {by_hand.pid}\\)"):
             EmbeddedPostgres(tmp_path / "data").start()
-        assert by_hand.poll() is None
+        assert pq.PGconn.ping(server.conninfo.encode()) == pq.Ping.OK
     finally:
         by_hand.send_signal(signal.SIGINT)
         by_hand.wait()
