@@ -1,0 +1,106 @@
+"""What a command is: something one caller asks for, decided alone, answered once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from domain.keys import Key
+from domain.states import State, StateDetails, StateType, default_name
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.session import Session
+
+
+NO_DETAILS = StateDetails()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the authenticated name or the client's user agent, and the dialect it speaks."""
+
+    actor: str
+    dialect: str
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedState:
+    """A state as a caller proposes it. It gets its time when it is decided."""
+
+    id: UUID
+    type: StateType
+    name: str | None = None
+    message: str | None = None
+    data: Any = None
+    details: StateDetails = NO_DETAILS
+
+    def at(self, timestamp: datetime) -> State:
+        """The state, entered at that time; a scheduled one that names no time is scheduled for then."""
+        details = self.details
+        if self.type is StateType.SCHEDULED and details.scheduled_time is None:
+            details = details.model_copy(update={"scheduled_time": timestamp})
+        return State(
+            id=self.id,
+            type=self.type,
+            name=self.name or default_name(self.type),
+            timestamp=timestamp,
+            message=self.message,
+            data=self.data,
+            state_details=details,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The answer to a creation: the aggregate's id, whether this command made it, and the document it is read by."""
+
+    id: UUID
+    created: bool
+    document: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestrationResult:
+    """The answer to a proposal: ACCEPT, REJECT, WAIT or ABORT, the state the run is in now, and why.
+
+    `wrote` says whether a new state was set; callers are answered 201 then, else 200.
+    """
+
+    status: str
+    state: State | None
+    details: dict[str, Any]
+    wrote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The answer to a deletion: whether it is finished, or must be asked for again because there was more than fits."""
+
+    finished: bool
+
+
+Answer = Made | OrchestrationResult | Deleted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(ABC):
+    """What one caller asks. `ids` and `natural_keys` name what deciding it looks at, for a batch to load at once."""
+
+    caller: Caller
+
+    def ids(self) -> Iterable[UUID | None]:
+        return ()
+
+    def natural_keys(self) -> Iterable[Key]:
+        return ()
+
+    @abstractmethod
+    def decide(self, session: Session) -> Answer:
+        """Say to the session what happens, and answer. Raises LedgerError, and then nothing happens."""

@@ -1,0 +1,182 @@
+"""What may be asked of flow runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from domain import keys
+from domain.commands.command import Command, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.proposals import answer, mirror, own_state, refuse, transition_facts
+from domain.errors import MissingReference
+from domain.flow import Flow, Labels
+from domain.flow_run import (
+    FlowRun,
+    FlowRunChanges,
+    FlowRunCreated,
+    FlowRunDeleted,
+    FlowRunLabelled,
+    FlowRunStateSet,
+    FlowRunTransitionRefused,
+    FlowRunUpdated,
+)
+from domain.keys import Key
+from domain.orchestration.policies import flow_run_policy
+from domain.orchestration.rule import FlowRunContext
+from domain.run_policy import FlowRunPolicy
+from domain.session import Session
+from domain.task_run import TaskRun, TaskRunDeleted
+
+TASK_RUNS_PER_DELETION = 500
+"""How many task runs one transaction deletes with their flow run; more take more commands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateFlowRun(Command):
+    """Make a flow run, or find the one that the same flow made under the same idempotency key.
+
+    The state that comes with it is set without rules. Raises MissingReference when its flow or parent does not exist.
+    """
+
+    id: UUID
+    flow_id: UUID
+    name: str
+    state: ProposedState
+    parameters: dict[str, Any]
+    context: dict[str, Any]
+    tags: list[str]
+    labels: Labels
+    empirical_policy: FlowRunPolicy
+    idempotency_key: str | None = None
+    flow_version: str | None = None
+    deployment_id: UUID | None = None
+    parent_task_run_id: UUID | None = None
+    infrastructure_document_id: UUID | None = None
+    work_pool_name: str | None = None
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] | None = None
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.flow_id, self.parent_task_run_id)
+
+    def natural_keys(self) -> Iterable[Key]:
+        if self.idempotency_key is None:
+            return ()
+        return (keys.flow_run_idempotency(self.flow_id, self.idempotency_key),)
+
+    def decide(self, session: Session) -> Made:
+        if session.find(Flow, self.flow_id) is None:
+            raise MissingReference(Flow.kind, self.flow_id)
+        for key in self.natural_keys():
+            existing = session.id_of(key)
+            if existing is not None:
+                return Made(existing, created=False)
+        if self.parent_task_run_id is not None and session.find(TaskRun, self.parent_task_run_id) is None:
+            raise MissingReference(TaskRun.kind, self.parent_task_run_id)
+        run = session.create(FlowRun, self.id)
+        for key in self.natural_keys():
+            session.claim(key, run.id)
+        session.record(
+            run,
+            FlowRunCreated,
+            flow_id=self.flow_id,
+            name=self.name,
+            parameters=self.parameters,
+            context=self.context,
+            tags=self.tags,
+            labels={**self.labels, "prefect.flow.id": str(self.flow_id)},
+            empirical_policy=self.empirical_policy,
+            idempotency_key=self.idempotency_key,
+            flow_version=self.flow_version,
+            deployment_id=self.deployment_id,
+            parent_task_run_id=self.parent_task_run_id,
+            infrastructure_document_id=self.infrastructure_document_id,
+            work_pool_name=self.work_pool_name,
+            work_queue_name=self.work_queue_name,
+            job_variables=self.job_variables,
+        )
+        state = own_state(self.state.at(session.now), run.id, self.parent_task_run_id)
+        session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
+        mirror(session, run.id, self.parent_task_run_id, state)
+        return Made(run.id, created=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFlowRunState(Command):
+    """Propose a state for a flow run; `force` leaves all but the most necessary rules out. Raises NotFound."""
+
+    id: UUID
+    state: ProposedState
+    force: bool
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> OrchestrationResult:
+        run = session.get(FlowRun, self.id)
+        proposed = own_state(self.state.at(session.now), run.id, run.parent_task_run_id)
+        context = FlowRunContext(run, run.state, proposed, session.now, run.run_count)
+        ruling = flow_run_policy(self.caller.dialect, self.force).decide(context)
+        if ruling.state is None:
+            refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
+            return answer(ruling, None, run.state)
+        facts = transition_facts(proposed, ruling, session, self.force)
+        facts["state"] = entered = own_state(ruling.state, run.id, run.parent_task_run_id)
+        session.record(run, FlowRunStateSet, **facts)
+        mirror(session, run.id, run.parent_task_run_id, entered)
+        return answer(ruling, entered, run.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFlowRun(Command):
+    """Change the fields that the caller set, and no others. Raises NotFound."""
+
+    id: UUID
+    changes: FlowRunChanges
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> None:
+        run = session.get(FlowRun, self.id)
+        fields = sorted(self.changes.model_fields_set)
+        if fields:
+            session.record(run, FlowRunUpdated, fields=fields, changes=self.changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFlowRun(Command):
+    """Add labels to a flow run. Raises NotFound."""
+
+    id: UUID
+    labels: Labels
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> None:
+        session.record(session.get(FlowRun, self.id), FlowRunLabelled, labels=self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFlowRun(Command):
+    """Delete a flow run and its task runs, so many at a time, the flow run itself last. Raises NotFound."""
+
+    id: UUID
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> Deleted:
+        run = session.get(FlowRun, self.id)
+        task_runs = session.ids_under(keys.task_runs_of(run.id), TASK_RUNS_PER_DELETION)
+        session.prefetch(task_runs.values())
+        for key, id in task_runs.items():
+            session.record(session.get(TaskRun, id), TaskRunDeleted)
+            session.release(key)
+        if len(task_runs) == TASK_RUNS_PER_DELETION:
+            return Deleted(finished=False)
+        if run.idempotency_key is not None:
+            session.release(keys.flow_run_idempotency(run.flow_id, run.idempotency_key))
+        session.record(run, FlowRunDeleted)
+        return Deleted(finished=True)

@@ -1,0 +1,219 @@
+"""What may be asked of task runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain import keys
+from domain.commands.command import Command, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.proposals import answer, own_state, refuse, transition_facts
+from domain.errors import MissingReference
+from domain.flow import Labels
+from domain.flow_run import FlowRun
+from domain.keys import Key
+from domain.orchestration.policies import task_run_policy
+from domain.orchestration.rule import TaskRunContext
+from domain.run_policy import TaskRunPolicy
+from domain.session import Session
+from domain.states import State
+from domain.task_run import (
+    ReportedCounters,
+    TaskInputs,
+    TaskRun,
+    TaskRunCreated,
+    TaskRunDeleted,
+    TaskRunStateReported,
+    TaskRunStateSet,
+    TaskRunTransitionRefused,
+    TaskRunUpdated,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRunFacts:
+    """What a task run is, whoever orchestrates it."""
+
+    flow_run_id: UUID | None
+    name: str
+    task_key: str
+    dynamic_key: str
+    tags: list[str]
+    labels: Labels
+    task_inputs: TaskInputs
+    empirical_policy: TaskRunPolicy
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+    task_version: str | None = None
+
+    def natural_keys(self) -> Iterable[Key]:
+        """Two task runs of one flow run differ in their keys; those outside any flow run may not."""
+        if self.flow_run_id is None:
+            return ()
+        return (keys.task_run(self.flow_run_id, self.task_key, self.dynamic_key),)
+
+    def record(self, session: Session, run: TaskRun, flow_run: FlowRun | None, *, reported: bool) -> None:
+        """Say that the task run came to be, and claim its key."""
+        labels = dict(self.labels)
+        if flow_run is not None:
+            labels |= {"prefect.flow.id": str(flow_run.flow_id), "prefect.flow-run.id": str(flow_run.id)}
+        for key in self.natural_keys():
+            session.claim(key, run.id)
+        session.record(
+            run,
+            TaskRunCreated,
+            flow_run_id=self.flow_run_id,
+            name=self.name,
+            task_key=self.task_key,
+            dynamic_key=self.dynamic_key,
+            tags=self.tags,
+            labels=self.labels if reported else labels,
+            task_inputs=self.task_inputs,
+            empirical_policy=self.empirical_policy,
+            cache_key=self.cache_key,
+            cache_expiration=self.cache_expiration,
+            task_version=self.task_version,
+            reported=reported,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTaskRun(Command):
+    """Make a task run, or find the one of the same flow run with the same keys.
+
+    The state that comes with it is set without rules. Raises MissingReference when its flow run does not exist, IdTaken
+    when the caller chose an id that is in use.
+    """
+
+    id: UUID
+    facts: TaskRunFacts
+    state: ProposedState
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id, self.facts.flow_run_id)
+
+    def natural_keys(self) -> Iterable[Key]:
+        return self.facts.natural_keys()
+
+    def decide(self, session: Session) -> Made:
+        flow_run_id = self.facts.flow_run_id
+        flow_run = session.find(FlowRun, flow_run_id)
+        if flow_run_id is not None and flow_run is None:
+            raise MissingReference(FlowRun.kind, flow_run_id)
+        for key in self.natural_keys():
+            existing = session.id_of(key)
+            if existing is not None:
+                return Made(existing, created=False)
+        run = session.create(TaskRun, self.id)
+        self.facts.record(session, run, flow_run, reported=False)
+        state = own_state(self.state.at(session.now), flow_run_id, run.id)
+        session.record(run, TaskRunStateSet, state=state, dialect=self.caller.dialect)
+        return Made(run.id, created=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTaskRunState(Command):
+    """Propose a state for a task run; `force` leaves all but the most necessary rules out. Raises NotFound."""
+
+    id: UUID
+    state: ProposedState
+    force: bool
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> OrchestrationResult:
+        run = session.get(TaskRun, self.id)
+        flow_run = session.find(FlowRun, run.flow_run_id)
+        proposed = own_state(self.state.at(session.now), run.flow_run_id, run.id)
+        context = TaskRunContext(run, run.state, proposed, session.now, run.run_count, flow_run)
+        ruling = task_run_policy(self.caller.dialect, self.force).decide(context)
+        if ruling.state is None:
+            refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
+            return answer(ruling, None, run.state)
+        facts = transition_facts(proposed, ruling, session, self.force)
+        facts["state"] = entered = own_state(ruling.state, run.flow_run_id, run.id)
+        session.record(run, TaskRunStateSet, **facts)
+        return answer(ruling, entered, run.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTaskRunState(Command):
+    """Take down the state that a client says its task run entered; the same report again is nothing new.
+
+    A task run that is not known yet comes to be. Raises MissingReference when its flow run does not exist.
+    """
+
+    id: UUID
+    facts: TaskRunFacts
+    state: State
+    follows: UUID | None
+    counters: ReportedCounters
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id, self.facts.flow_run_id)
+
+    def natural_keys(self) -> Iterable[Key]:
+        return self.facts.natural_keys()
+
+    def decide(self, session: Session) -> None:
+        run = session.find(TaskRun, self.id)
+        if run is None:
+            run = self._known_by_key(session) or self._create(session)
+        if self.state.id in run.reports:
+            return
+        session.record(
+            run,
+            TaskRunStateReported,
+            state=own_state(self.state, self.facts.flow_run_id, run.id),
+            follows=self.follows,
+            counters=self.counters,
+            occurred_at=self.state.timestamp,
+        )
+
+    def _known_by_key(self, session: Session) -> TaskRun | None:
+        for key in self.natural_keys():
+            return session.find(TaskRun, session.id_of(key))
+        return None
+
+    def _create(self, session: Session) -> TaskRun:
+        flow_run_id = self.facts.flow_run_id
+        flow_run = session.find(FlowRun, flow_run_id)
+        if flow_run_id is not None and flow_run is None:
+            raise MissingReference(FlowRun.kind, flow_run_id)
+        run = session.create(TaskRun, self.id)
+        self.facts.record(session, run, flow_run, reported=True)
+        return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateTaskRun(Command):
+    """Give a task run another name; without one nothing is meant and nothing happens. Raises NotFound."""
+
+    id: UUID
+    name: str | None
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> None:
+        run = session.get(TaskRun, self.id)
+        if self.name is not None:
+            session.record(run, TaskRunUpdated, name=self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteTaskRun(Command):
+    """Delete a task run; its history stays readable by its id. Raises NotFound."""
+
+    id: UUID
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
+    def decide(self, session: Session) -> Deleted:
+        run = session.get(TaskRun, self.id)
+        if run.flow_run_id is not None:
+            session.release(keys.task_run(run.flow_run_id, run.task_key, run.dynamic_key))
+        session.record(run, TaskRunDeleted)
+        return Deleted(finished=True)

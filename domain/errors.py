@@ -1,0 +1,72 @@
+"""The ways a command can fail, each a type with fields and one clear sentence.
+
+The HTTP border maps each type to one status; nothing else in the house needs to read their text.
+"""
+
+from uuid import UUID
+
+
+class LedgerError(Exception):
+    """What every refusal of a command is a kind of."""
+
+
+class NotFound(LedgerError):
+    """The aggregate a command names does not exist, or exists no longer."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"{kind} with id {id} not found")
+        self.kind = kind
+        self.id = id
+
+
+class MissingReference(LedgerError):
+    """A command would make something that points at an aggregate that does not exist."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"{kind} with id {id} does not exist")
+        self.kind = kind
+        self.id = id
+
+
+class IdTaken(LedgerError):
+    """A command would create an aggregate under an id that another stream already has."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"The id {id} of the new {kind.lower()} is already taken")
+        self.kind = kind
+        self.id = id
+
+
+class UnknownTopic(LedgerError):
+    """The event store holds an event of a topic that this version of the code does not know."""
+
+    def __init__(self, topic: str, class_version: int | None = None) -> None:
+        what = topic if class_version is None else f"{topic} version {class_version}"
+        super().__init__(f"No event is known under the topic {what}")
+        self.topic = topic
+        self.class_version = class_version
+
+
+class StoreUnavailable(LedgerError):
+    """The event store could not be reached or did not answer in time; whether the batch is durable is not known."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The event store is unavailable: {reason}")
+        self.reason = reason
+
+
+class Unstorable(LedgerError):
+    """The store refuses the data of a command, however often it is tried."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The data of this request cannot be stored: {reason}")
+        self.reason = reason
+
+
+class ForeignShape(LedgerError):
+    """The read tables have another shape than this process projects into, so it must not append."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"The read tables have shape {found}, but this process writes shape {expected}")
+        self.found = found
+        self.expected = expected

@@ -1,0 +1,94 @@
+"""What an event is: a frozen fact under a stable topic, with who, when and on whose request.
+
+An event's JSON leaves out null fields (absent means null) and the id and version of its stream, which are columns of
+the store. A changed shape gets a higher `class_version` and an upcaster; a topic is never reused.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from eventsourcing.persistence import Mapper, StoredEvent
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
+
+from domain.errors import UnknownTopic
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Event(BaseModel):
+    """One thing that happened to one aggregate.
+
+    `recorded_at` is stamped under the ledger lock and never decreases along the log. `occurred_at` is the client's time
+    where a client reports something after the fact. `actor` is the authenticated name or the client's user agent.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    TOPIC: ClassVar[str] = ""
+    class_version: ClassVar[int] = 1
+    upcasters: ClassVar[dict[int, Upcaster]] = {}
+
+    originator_id: UUID = Field(exclude=True)
+    originator_version: int = Field(exclude=True)
+    recorded_at: datetime
+    actor: str
+    request_id: str | None = None
+    occurred_at: datetime | None = None
+    traceparent: str | None = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.TOPIC:
+            if cls.TOPIC in EVENT_TYPES:
+                raise TypeError(f"Two event types claim the topic {cls.TOPIC}")
+            EVENT_TYPES[cls.TOPIC] = cls
+
+
+EVENT_TYPES: dict[str, type[Event]] = {}
+
+
+class EventMapper(Mapper[UUID]):
+    """Turns events into stored events and back, by topic, with pydantic doing the JSON both ways.
+
+    Stored JSON carries `class_version` only above 1. Raises UnknownTopic for a topic or version this code cannot read.
+    """
+
+    def __init__(self) -> None:
+        self.compressor = None
+        self.cipher = None
+
+    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+        event: Event = domain_event
+        kind = type(event)
+        state = kind.__pydantic_serializer__.to_json(event, exclude_none=True)
+        if kind.class_version > 1:
+            state = b'{"class_version":%d,' % kind.class_version + state[1:]
+        return StoredEvent(event.originator_id, event.originator_version, kind.TOPIC, state)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        kind = EVENT_TYPES.get(stored_event.topic)
+        if kind is None:
+            raise UnknownTopic(stored_event.topic)
+        head = b'{"originator_id":"%s","originator_version":%d,' % (
+            str(stored_event.originator_id).encode(),
+            stored_event.originator_version,
+        )
+        if kind.class_version == 1:
+            return kind.model_validate_json(head + stored_event.state[1:])
+        return kind.model_validate(_upcast(kind, from_json(head + stored_event.state[1:])))
+
+
+def _upcast(kind: type[Event], facts: dict[str, Any]) -> dict[str, Any]:
+    version = facts.pop("class_version", 1)
+    while version < kind.class_version:
+        if version not in kind.upcasters:
+            raise UnknownTopic(kind.TOPIC, version)
+        facts = kind.upcasters[version](facts)
+        version += 1
+    if version > kind.class_version:
+        raise UnknownTopic(kind.TOPIC, version)
+    return facts

@@ -1,0 +1,163 @@
+"""The FlowRun aggregate: one run of a flow, from its creation to whatever became of it."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.events import Event
+from domain.flow import Labels
+from domain.run import Run, StateSet, TransitionRefused
+from domain.run_policy import FlowRunPolicy
+
+
+class FlowRunCreated(Event):
+    """A flow run came to be. Its first state, if any, is an event of its own."""
+
+    TOPIC: ClassVar[str] = "FlowRun.Created"
+
+    flow_id: UUID
+    name: str
+    parameters: dict[str, Any]
+    context: dict[str, Any]
+    tags: list[str]
+    labels: Labels
+    empirical_policy: FlowRunPolicy
+    idempotency_key: str | None = None
+    flow_version: str | None = None
+    deployment_id: UUID | None = None
+    parent_task_run_id: UUID | None = None
+    infrastructure_document_id: UUID | None = None
+    work_pool_name: str | None = None
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] | None = None
+
+
+class FlowRunStateSet(StateSet):
+    """`empirical_policy` is there where the transition changed it; `continues` says that RUNNING is no new attempt."""
+
+    TOPIC: ClassVar[str] = "FlowRun.StateSet"
+
+    empirical_policy: FlowRunPolicy | None = None
+    continues: bool = False
+
+
+class FlowRunTransitionRefused(TransitionRefused):
+    TOPIC: ClassVar[str] = "FlowRun.TransitionRefused"
+
+
+class FlowRunChanges(BaseModel):
+    """The fields of a flow run that a caller may update; only those that were set are meant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = None
+    flow_version: str | None = None
+    parameters: dict[str, Any] = {}
+    empirical_policy: FlowRunPolicy = FlowRunPolicy()
+    tags: list[str] = []
+    infrastructure_pid: str | None = None
+    job_variables: dict[str, Any] | None = None
+
+
+class FlowRunUpdated(Event):
+    """A caller changed `fields` of a flow run to what `changes` holds for them."""
+
+    TOPIC: ClassVar[str] = "FlowRun.Updated"
+
+    fields: list[str]
+    changes: FlowRunChanges
+
+
+class FlowRunLabelled(Event):
+    """A caller added labels, or gave existing ones another value."""
+
+    TOPIC: ClassVar[str] = "FlowRun.Labelled"
+
+    labels: Labels
+
+
+class FlowRunDeleted(Event):
+    TOPIC: ClassVar[str] = "FlowRun.Deleted"
+
+
+class FlowRun(Run):
+    """A flow run: what it was asked to do, the state it is in, and what follows from how it got there."""
+
+    __slots__ = (
+        "context",
+        "deployment_id",
+        "empirical_policy",
+        "flow_id",
+        "flow_version",
+        "idempotency_key",
+        "infrastructure_document_id",
+        "infrastructure_pid",
+        "job_variables",
+        "labels",
+        "parameters",
+        "parent_task_run_id",
+        "work_pool_name",
+        "work_queue_name",
+    )
+
+    kind = "Flow run"
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(id)
+        self.flow_id: UUID = id
+        self.parameters: dict[str, Any] = {}
+        self.context: dict[str, Any] = {}
+        self.labels: Labels = {}
+        self.empirical_policy = FlowRunPolicy()
+        self.idempotency_key: str | None = None
+        self.flow_version: str | None = None
+        self.deployment_id: UUID | None = None
+        self.parent_task_run_id: UUID | None = None
+        self.infrastructure_document_id: UUID | None = None
+        self.infrastructure_pid: str | None = None
+        self.work_pool_name: str | None = None
+        self.work_queue_name: str | None = None
+        self.job_variables: dict[str, Any] | None = None
+
+    def fold(self, event: Event) -> None:
+        match event:
+            case FlowRunStateSet():
+                self.enter(event.state, counts=not event.continues)
+                if event.empirical_policy is not None:
+                    self.empirical_policy = event.empirical_policy
+                self.last_refusal = None
+            case FlowRunCreated():
+                self._create(event)
+            case FlowRunTransitionRefused():
+                self.note_refusal(event)
+            case FlowRunUpdated():
+                self.remember({field: getattr(event.changes, field) for field in event.fields})
+                self.last_refusal = None
+            case FlowRunLabelled():
+                self.labels = {**self.labels, **event.labels}
+            case FlowRunDeleted():
+                self.deleted = True
+            case _:
+                super().fold(event)
+
+    def _create(self, event: FlowRunCreated) -> None:
+        self.flow_id = event.flow_id
+        self.name = event.name
+        self.parameters = event.parameters
+        self.context = event.context
+        self.tags = event.tags
+        self.labels = event.labels
+        self.empirical_policy = event.empirical_policy
+        self.idempotency_key = event.idempotency_key
+        self.flow_version = event.flow_version
+        self.deployment_id = event.deployment_id
+        self.parent_task_run_id = event.parent_task_run_id
+        self.infrastructure_document_id = event.infrastructure_document_id
+        self.work_pool_name = event.work_pool_name
+        self.work_queue_name = event.work_queue_name
+        self.job_variables = event.job_variables
+
+    def related_ids(self) -> Iterable[UUID]:
+        return (self.parent_task_run_id,) if self.parent_task_run_id is not None else ()

@@ -1,0 +1,34 @@
+"""Natural keys: names that stand for one live aggregate, claimed under the ledger lock and freed by its deletion."""
+
+import hashlib
+from uuid import UUID
+
+Key = tuple[str, str]
+"""The kind of key, and its text."""
+
+
+LONGEST = 200
+"""Characters of a name that stand in a key as they are; an index entry has room for no more than some 2,700 bytes."""
+
+
+def flow_name(name: str) -> Key:
+    return "flow_name", _short(name)
+
+
+def flow_run_idempotency(flow_id: UUID, idempotency_key: str) -> Key:
+    return "flow_run_idempotency", f"{flow_id}:{_short(idempotency_key)}"
+
+
+def task_runs_of(flow_run_id: UUID) -> Key:
+    """The beginning of the keys of all task runs of one flow run."""
+    return "task_run", f"{flow_run_id}:"
+
+
+def task_run(flow_run_id: UUID, task_key: str, dynamic_key: str) -> Key:
+    kind, beginning = task_runs_of(flow_run_id)
+    return kind, beginning + _short(f"{len(task_key)}:{task_key}:{dynamic_key}")
+
+
+def _short(name: str) -> str:
+    """A name that fits into an index: long ones are represented by their SHA-256."""
+    return name if len(name) <= LONGEST else "sha256:" + hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,237 @@
+"""The ledger: it takes the commands that wait, decides them one after the other, and records what happened, as one."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper, StoredEvent
+
+from domain.aggregate import Aggregate
+from domain.commands.command import Answer, Command, Made
+from domain.errors import Unstorable
+from domain.events import EventMapper
+from domain.flow import Flow
+from domain.flow_run import FlowRun
+from domain.keys import Key
+from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
+from domain.session import Session
+from domain.task_run import TaskRun
+
+AGGREGATES: dict[str, type[Aggregate]] = {"Flow": Flow, "FlowRun": FlowRun, "TaskRun": TaskRun}
+"""The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one command: its answer, or the error that says why nothing happened."""
+
+    command: Command
+    answer: Answer = None
+    error: Exception | None = None
+
+
+class Ledger(Application[UUID]):
+    """The application that owns the events: all that ever changes goes through `execute`.
+
+    Keeps the `cache_size` aggregates used last in memory; `clock` tells the time of decisions. Not for use by more than
+    one thread at a time.
+    """
+
+    def __init__(
+        self, recorder: LedgerRecorder, *, cache_size: int = 20_000, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._ledger_recorder = recorder
+        super().__init__()
+        self._clock = clock or _utc_now
+        self._cache_size = cache_size
+        self._cache: dict[UUID, Aggregate] = {}
+
+    def construct_mapper(self) -> EventMapper:
+        return EventMapper()
+
+    def construct_recorder(self) -> LedgerRecorder:
+        return self._ledger_recorder
+
+    def execute(self, take: Callable[[], Sequence[Command]]) -> list[Outcome]:
+        """Decide the commands that `take` hands over once the lock is held, in one transaction; answer in their order.
+
+        A command that fails fails alone, also when the store refuses its data (Unstorable). Raises StoreUnavailable and
+        ForeignShape for the whole batch, of which nothing has happened then as far as is known.
+        """
+        taken: list[Command] = []
+
+        def take_once() -> Sequence[Command]:
+            taken.extend(take())
+            return taken
+
+        try:
+            return self._execute(take_once)
+        except UnwritableBatch as refusal:
+            if len(taken) == 1:
+                return [Outcome(taken[0], error=Unstorable(str(refusal)))]
+            return [outcome for command in taken for outcome in self.execute([command].copy)]
+
+    def _execute(self, take: Callable[[], Sequence[Command]]) -> list[Outcome]:
+        desk: _Desk | None = None
+        try:
+            with self._ledger_recorder.transaction() as transaction:
+                self._forget(transaction.changed)
+                desk = _Desk(self, transaction)
+                outcomes = desk.decide_all(take())
+                desk.write()
+                outcomes = [desk.with_document(outcome) for outcome in outcomes]
+        except BaseException:
+            if desk is not None:
+                self._forget(desk.touched)
+            raise
+        self._trim()
+        return outcomes
+
+    def now(self, recorded_at: datetime | None) -> datetime:
+        """The time of a decision: the clock's, or that of the newest event where the clock is behind it."""
+        now = self._clock()
+        return now if recorded_at is None else max(now, recorded_at)
+
+    def cached(self, id: UUID) -> Aggregate | None:
+        """An aggregate from memory, which then counts as used last."""
+        aggregate = self._cache.pop(id, None)
+        if aggregate is not None:
+            self._cache[id] = aggregate
+        return aggregate
+
+    def keep(self, aggregate: Aggregate) -> None:
+        self._cache[aggregate.id] = aggregate
+
+    def _forget(self, ids: Iterable[UUID] | None) -> None:
+        for id in list(self._cache) if ids is None else ids:
+            self._cache.pop(id, None)
+
+    def _trim(self) -> None:
+        while len(self._cache) > self._cache_size:
+            del self._cache[next(iter(self._cache))]
+
+
+def replay(mapper: Mapper[UUID], id: UUID, stored: Sequence[StoredEvent]) -> Aggregate:
+    """The aggregate that a stream of stored events, of whichever kind, adds up to."""
+    kind = AGGREGATES[stored[0].topic.partition(".")[0]]
+    events: Iterable[Any] = map(mapper.to_domain_event, stored)
+    return kind.replay(id, events)
+
+
+class _Desk:
+    """The ledger at work on one batch: what it has loaded, and what it is going to write."""
+
+    def __init__(self, ledger: Ledger, transaction: Transaction) -> None:
+        self._ledger = ledger
+        self._transaction = transaction
+        self._now = ledger.now(transaction.recorded_at)
+        self._batch = Batch(self._now)
+        self._keys: dict[Key, UUID | None] = {}
+        self._unknown: set[UUID] = set()
+        self.touched: set[UUID] = set()
+
+    def decide_all(self, commands: Sequence[Command]) -> list[Outcome]:
+        self._load_keys(key for command in commands for key in command.natural_keys())
+        wanted = {id for command in commands for id in command.ids() if id is not None}
+        wanted.update(id for id in self._keys.values() if id is not None)
+        self.prefetch(wanted)
+        self.prefetch({id for first in wanted for id in self._related(first)})
+        return [self._decide(command) for command in commands]
+
+    def write(self) -> None:
+        batch = self._batch
+        batch.recorded_at = self._now
+        batch.stored = [self._ledger.mapper.to_stored_event(event) for event in batch.events]
+        if batch.stored or batch.repeats:
+            self._transaction.write(batch)
+
+    def with_document(self, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome.answer, Made):
+            return outcome
+        aggregate = self._load(outcome.answer.id)
+        if aggregate is None:
+            raise LookupError(f"The aggregate {outcome.answer.id} that was just made is gone")
+        return replace(outcome, answer=replace(outcome.answer, document=self._transaction.document(aggregate)))
+
+    def _decide(self, command: Command) -> Outcome:
+        self._now = self._ledger.now(self._now)
+        session = Session(command.caller, self._now, self._load, self._id_of, self._ids_under, self.prefetch)
+        try:
+            answer = command.decide(session)
+        except Exception as error:
+            return Outcome(command, error=error)
+        self._settle(session)
+        return Outcome(command, answer)
+
+    def _settle(self, session: Session) -> None:
+        self.touched.update(session.touched)
+        for event in session.events:
+            session.touched[event.originator_id].apply(event)
+        for aggregate in session.touched.values():
+            self._ledger.keep(aggregate)
+            self._unknown.discard(aggregate.id)
+        batch = self._batch
+        batch.events.extend(session.events)
+        batch.aggregates.update(session.touched)
+        batch.repeats.extend(session.repeats)
+        for key, id in session.keys.items():
+            self._keys[key] = id
+            if id is None:
+                batch.released.add(key)
+                batch.claimed.pop(key, None)
+            else:
+                batch.claimed[key] = id
+
+    def prefetch(self, ids: Iterable[UUID]) -> None:
+        """Load, in one go, those of the aggregates that are not in memory."""
+        missing = [id for id in ids if id not in self._unknown and self._ledger.cached(id) is None]
+        if not missing:
+            return
+        found = self._transaction.streams(missing)
+        for id in missing:
+            if id in found:
+                self._ledger.keep(replay(self._ledger.mapper, id, found[id]))
+            else:
+                self._unknown.add(id)
+
+    def _load(self, id: UUID) -> Aggregate | None:
+        if id in self._unknown:
+            return None
+        aggregate = self._ledger.cached(id)
+        if aggregate is None:
+            self.prefetch([id])
+            aggregate = self._ledger.cached(id)
+        return aggregate
+
+    def _related(self, id: UUID) -> Iterable[UUID]:
+        aggregate = self._ledger.cached(id)
+        return () if aggregate is None else aggregate.related_ids()
+
+    def _load_keys(self, keys: Iterable[Key]) -> None:
+        missing = {key for key in keys if key not in self._keys}
+        if missing:
+            found = self._transaction.ids_of(missing)
+            self._keys.update((key, found.get(key)) for key in missing)
+
+    def _id_of(self, key: Key) -> UUID | None:
+        self._load_keys([key])
+        return self._keys[key]
+
+    def _ids_under(self, beginning: Key, limit: int) -> dict[Key, UUID]:
+        """Claimed keys as they stand in the store and in what this batch is going to write."""
+        kind, text = beginning
+        found = dict(self._transaction.ids_under(beginning, limit + len(self._batch.released)))
+        for key, id in self._keys.items():
+            if key[0] == kind and key[1].startswith(text):
+                if id is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = id
+        return dict(sorted(found.items())[:limit])
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,150 @@
+"""The rules of flow runs, one class a rule. Which dialects have a rule is said by the policies that list it.
+
+Source of every rule: the transitions recorded against server 3.9.1, unless its docstring names another.
+"""
+
+from domain.flow_run import FlowRun
+from domain.orchestration import scheduling
+from domain.orchestration.rule import ACCEPT, Abort, Accept, FlowRunContext, Reject, Rule, Verdict
+from domain.states import ALL_STATES, TERMINAL, State, StateType, cancelled
+
+
+def has_persisted_result(state: State) -> bool:
+    """Whether a state carries a reference to a result that was stored somewhere."""
+    data = state.data
+    return data is not None and not (isinstance(data, dict) and data.get("type") == "unpersisted")
+
+
+class PreventRepeatedTransition(Rule[FlowRun]):
+    """A transition id that brought the run into its present state is answered with that state, once and for all."""
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        proposed_id = context.proposed.state_details.transition_id
+        initial = context.initial
+        if proposed_id is None or initial is None or initial.state_details.transition_id != proposed_id:
+            return ACCEPT
+        return Reject("This run has already made this state transition.")
+
+
+class KeepFinishedFlowRuns(Rule[FlowRun]):
+    """A finished run keeps a stored result, and is rescheduled only through its deployment."""
+
+    from_types = TERMINAL
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        initial, proposed = context.initial, context.proposed
+        if initial is None:
+            return ACCEPT
+        if proposed.type in {StateType.CRASHED, StateType.PAUSED, StateType.CANCELLING}:
+            return Abort(f"Run is already in terminal state {initial.type.value}.")
+        if initial.type is StateType.COMPLETED and has_persisted_result(initial):
+            if not proposed.is_terminal:
+                return Reject("Run is already COMPLETED.")
+            if proposed.type is StateType.COMPLETED and not has_persisted_result(proposed):
+                return Reject(KeepPersistedResult.REASON)
+        if proposed.type is StateType.SCHEDULED and context.run.deployment_id is None:
+            return Abort("Cannot reschedule a run without an associated deployment.")
+        return ACCEPT
+
+
+class KeepPersistedResult(Rule[FlowRun]):
+    """Not even force replaces a COMPLETED state that has a stored result by one that has none."""
+
+    REASON = "Cannot overwrite a COMPLETED state that carries persisted result data with one that does not."
+    from_types = frozenset({StateType.COMPLETED})
+    to_types = frozenset({StateType.COMPLETED})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        if context.initial is None or not has_persisted_result(context.initial):
+            return ACCEPT
+        return ACCEPT if has_persisted_result(context.proposed) else Reject(self.REASON)
+
+
+class FinishCancelling(Rule[FlowRun]):
+    """A run that is being cancelled goes nowhere but to CANCELLED."""
+
+    from_types = frozenset({StateType.CANCELLING})
+    to_types = ALL_STATES - {StateType.CANCELLED}
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        return Reject("Cannot transition flows that are cancelling to a state other than Cancelled.")
+
+
+class CancelWithoutInfrastructure(Rule[FlowRun]):
+    """A scheduled run that has no process yet, or a resuming one, is cancelled at once: there is nothing to stop."""
+
+    from_types = frozenset({StateType.SCHEDULED})
+    to_types = frozenset({StateType.CANCELLING})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        resuming = context.initial is not None and context.initial.name == "Resuming"
+        if context.run.infrastructure_pid is not None and not resuming:
+            return ACCEPT
+        state = cancelled(context.state_id, context.decided_at, context.proposed.message)
+        return Reject("Scheduled flow run has no infrastructure to terminate.", state)
+
+
+class PreventPending(Rule[FlowRun]):
+    """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
+
+    This is what makes one of many callers who race for a scheduled run its owner.
+    """
+
+    from_types = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})
+    to_types = frozenset({StateType.PENDING})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        held = context.initial.type.value if context.initial else ""
+        return Abort(f"This run is in a {held} state and cannot transition to a PENDING state.")
+
+
+class MarkOnlyScheduledLate(Rule[FlowRun]):
+    """Only a scheduled run that is not marked late yet can be marked late."""
+
+    to_types = frozenset({StateType.SCHEDULED})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        initial = context.initial
+        if context.proposed.name != "Late" or initial is None:
+            return ACCEPT
+        if initial.name == "Late":
+            return Reject("This flow run is already marked late.")
+        if initial.type is not StateType.SCHEDULED:
+            return Reject("Only scheduled flows can be marked late.")
+        return ACCEPT
+
+
+class CopyScheduledTime(Rule[FlowRun]):
+    """A run that goes from SCHEDULED to PENDING takes its scheduled time along."""
+
+    from_types = frozenset({StateType.SCHEDULED})
+    to_types = frozenset({StateType.PENDING})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        return scheduling.copy_scheduled_time(context)
+
+
+class WaitForScheduledTime(Rule[FlowRun]):
+    """A run does not start before the time it is scheduled for."""
+
+    from_types = frozenset({StateType.SCHEDULED, StateType.PENDING})
+    to_types = frozenset({StateType.RUNNING})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        return scheduling.wait_for_scheduled_time(context)
+
+
+class RetryFailedFlowRuns(Rule[FlowRun]):
+    """A running run that fails is scheduled again while it has retries left; what its pauses left behind is cleared."""
+
+    from_types = frozenset({StateType.RUNNING})
+    to_types = frozenset({StateType.FAILED})
+
+    def decide(self, context: FlowRunContext) -> Verdict:
+        policy = context.run.empirical_policy
+        if context.run_count > policy.allowed_retries:
+            if policy.retry_type is None:
+                return ACCEPT
+            return Accept(facts={"empirical_policy": policy.model_copy(update={"retry_type": None})})
+        changed = policy.model_copy(update={"retry_type": "in_process", "resuming": False, "pause_keys": []})
+        return scheduling.retry_after(context, policy.delay, empirical_policy=changed)

@@ -1,0 +1,106 @@
+"""The shapes of orchestration: what a rule is asked, and the verdicts it may give.
+
+A rule is a pure function of a run's history (its fold), the facts named in the context, the proposal and the time of
+the decision. It changes nothing itself: what a verdict brings about is an event that the command appends.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID, uuid5
+
+from domain.flow_run import FlowRun
+from domain.run import Run
+from domain.states import ALL_STATES, State, StateType
+from domain.task_run import TaskRun
+
+R = TypeVar("R", bound=Run)
+
+
+@dataclass(slots=True)
+class Context(Generic[R]):
+    """What a rule may look at: the run, the state it is in, the state proposed for it, and when this is decided.
+
+    `proposed` is replaced as rules accept it in an altered form. `run_count` is the run's, if no rule reset it.
+    `flow_run` is the flow run of a task run, if it has one. `state_id` is the id that a state made by a rule gets.
+    """
+
+    run: R
+    initial: State | None
+    proposed: State
+    decided_at: datetime
+    run_count: int
+    flow_run: FlowRun | None = None
+
+    @property
+    def state_id(self) -> UUID:
+        return uuid5(self.proposed.id, "replacement")
+
+
+FlowRunContext = Context[FlowRun]
+TaskRunContext = Context[TaskRun]
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Go on; with `state`, go on with that one in the place of the proposed one (its name or details were altered).
+
+    `facts` are fields of the event that will record the transition.
+    """
+
+    state: State | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Not this state: `state` instead, or, where it is None, the run stays as it is."""
+
+    reason: str
+    state: State | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet: ask again in `delay_seconds`."""
+
+    reason: str
+    delay_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """No: the caller should stop what it is doing."""
+
+    reason: str
+
+
+Verdict = Accept | Reject | Wait | Abort
+ACCEPT = Accept()
+
+
+class Rule(ABC, Generic[R]):
+    """One rule, which speaks about transitions from some types of state to some others.
+
+    `before_any` says whether it speaks about a run that has no state yet, too.
+    """
+
+    from_types: ClassVar[frozenset[StateType]] = ALL_STATES
+    to_types: ClassVar[frozenset[StateType]] = ALL_STATES
+    before_any: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def concerns(self, initial: State | None, proposed: State) -> bool:
+        if proposed.type not in self.to_types:
+            return False
+        return self.before_any if initial is None else initial.type in self.from_types
+
+    @abstractmethod
+    def decide(self, context: Context[R]) -> Verdict:
+        """The verdict on a transition that this rule speaks about."""

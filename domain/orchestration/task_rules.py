@@ -1,0 +1,114 @@
+"""The rules of task runs whose transitions are proposed to the ledger, one class a rule.
+
+Source of every rule: the transitions recorded against server 3.9.1, unless its docstring names another.
+"""
+
+from domain.orchestration import scheduling
+from domain.orchestration.flow_rules import has_persisted_result
+from domain.orchestration.rule import ACCEPT, Abort, Accept, Reject, Rule, TaskRunContext, Verdict
+from domain.states import ALL_STATES, TERMINAL, State, StateDetails, StateType
+from domain.task_run import TaskRun
+
+
+class KeepFinishedTaskRuns(Rule[TaskRun]):
+    """A finished task run is run again only where no result is stored, and then counts its attempts anew."""
+
+    from_types = TERMINAL
+    to_types = ALL_STATES - {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED}
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        initial, proposed, flow_run = context.initial, context.proposed, context.flow_run
+        if initial is None:
+            return ACCEPT
+        if proposed.type in {StateType.CRASHED, StateType.PAUSED, StateType.CANCELLING}:
+            return Abort(f"Run is already {initial.type.value}.")
+        if initial.type is StateType.COMPLETED and has_persisted_result(initial):
+            return Reject("This run is already completed.")
+        retries_flow = flow_run is not None and context.run.flow_run_run_count < flow_run.run_count
+        renamed = proposed.altered(name="Retrying") if proposed.type is StateType.RUNNING and retries_flow else None
+        return Accept(renamed, {"resets_run_count": True})
+
+
+class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
+    """A task run starts only while its flow run is running; while that is paused, it is told to get ready later."""
+
+    to_types = frozenset({StateType.RUNNING})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        if context.run.flow_run_id is None or context.flow_run is None:
+            return ACCEPT
+        held = context.flow_run.state.type if context.flow_run.state else None
+        if held is StateType.RUNNING:
+            return ACCEPT
+        if held is not StateType.PAUSED:
+            return Abort("The enclosing flow must be running to begin task execution.")
+        reason = f"The flow is paused, new tasks can execute after resuming flow run: {context.flow_run.id}."
+        return Reject(reason, _not_ready(context, reason))
+
+
+class CopyScheduledTime(Rule[TaskRun]):
+    """A run that goes from SCHEDULED to PENDING takes its scheduled time along."""
+
+    from_types = frozenset({StateType.SCHEDULED})
+    to_types = frozenset({StateType.PENDING})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        return scheduling.copy_scheduled_time(context)
+
+
+class WaitForScheduledTime(Rule[TaskRun]):
+    """A run does not start before the time it is scheduled for."""
+
+    from_types = frozenset({StateType.SCHEDULED, StateType.PENDING})
+    to_types = frozenset({StateType.RUNNING})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        return scheduling.wait_for_scheduled_time(context)
+
+
+class RetryFailedTaskRuns(Rule[TaskRun]):
+    """A running task run that fails is scheduled again while it has retries left, unless it says none would help."""
+
+    from_types = frozenset({StateType.RUNNING})
+    to_types = frozenset({StateType.FAILED})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        policy = context.run.empirical_policy
+        if context.proposed.state_details.retriable is False or context.run_count > policy.allowed_retries:
+            return ACCEPT
+        return scheduling.retry_after(context, policy.delay(context.run_count))
+
+
+class NameReruns(Rule[TaskRun]):
+    """A run that starts for the second time says so in its name: Retrying after a failure, else Rerunning."""
+
+    to_types = frozenset({StateType.RUNNING})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        if context.run_count == 0 or context.initial is None:
+            return ACCEPT
+        after_failure = context.initial.name == "AwaitingRetry"
+        return Accept(context.proposed.altered(name="Retrying" if after_failure else "Rerunning"))
+
+
+class NoteAttemptOfFlowRun(Rule[TaskRun]):
+    """A task run that starts notes which attempt of its flow run it belongs to."""
+
+    to_types = frozenset({StateType.RUNNING})
+    before_any = True
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        if context.flow_run is None:
+            return ACCEPT
+        return Accept(facts={"flow_run_run_count": context.flow_run.run_count})
+
+
+def _not_ready(context: TaskRunContext, message: str) -> State:
+    return State(
+        id=context.state_id,
+        type=StateType.PENDING,
+        name="NotReady",
+        timestamp=context.decided_at,
+        message=message,
+        state_details=StateDetails(deferred=False),
+    )

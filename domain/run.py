@@ -1,0 +1,108 @@
+"""What flow runs and task runs have in common: a state, and counters and times that follow from every transition."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from domain.aggregate import Aggregate
+from domain.events import Event
+from domain.states import State, StateType
+
+
+class StateSet(Event):
+    """A run entered a state. The shape that flow runs and task runs share; each has its own topic.
+
+    `proposed` is there only where a rule put another state in the place of the proposed one, with that `rule` and its
+    `reason`. `transition_id` repeats are recognised by the state's details.
+    """
+
+    state: State
+    proposed: State | None = None
+    rule: str | None = None
+    reason: str | None = None
+    dialect: str | None = None
+    force: bool = False
+
+
+class TransitionRefused(Event):
+    """A proposal was refused or delayed and nothing changed, by which rule and why. `delay_seconds` goes with WAIT."""
+
+    proposed: State
+    status: str
+    rule: str
+    reason: str
+    delay_seconds: float | None = None
+    dialect: str | None = None
+
+    def same_as(self, earlier: "TransitionRefused") -> bool:
+        """Whether this says nothing new: the same actor was refused the same thing for the same reason before."""
+        return (
+            self.actor == earlier.actor
+            and self.rule == earlier.rule
+            and self.reason == earlier.reason
+            and self.proposed.type is earlier.proposed.type
+            and self.proposed.name == earlier.proposed.name
+        )
+
+
+class Run(Aggregate):
+    """A run of something: what every run counts and times, whoever orchestrates it.
+
+    Times are the transitions' own; `total_run_time` is in seconds and leaves out the state the run is in now.
+    """
+
+    __slots__ = (
+        "end_time",
+        "expected_start_time",
+        "last_refusal",
+        "name",
+        "next_scheduled_start_time",
+        "run_count",
+        "start_time",
+        "state",
+        "tags",
+        "total_run_time",
+    )
+
+    kind: ClassVar[str]
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(id)
+        self.name = ""
+        self.tags: list[str] = []
+        self.state: State | None = None
+        self.run_count = 0
+        self.start_time: datetime | None = None
+        self.end_time: datetime | None = None
+        self.total_run_time = 0.0
+        self.expected_start_time: datetime | None = None
+        self.next_scheduled_start_time: datetime | None = None
+        self.last_refusal: TransitionRefused | None = None
+
+    def enter(self, state: State, *, counts: bool = True) -> None:
+        """Bookkeeping of one accepted transition, the same for every dialect.
+
+        Source: the runs read back after every recorded transition of server 3.9.1. `counts` is false where entering
+        RUNNING goes on with the same attempt.
+        """
+        left, at = self.state, state.timestamp
+        if left is not None and left.type is StateType.RUNNING:
+            self.total_run_time += max((at - left.timestamp).total_seconds(), 0.0)
+        scheduled = state.state_details.scheduled_time if state.type is StateType.SCHEDULED else None
+        self.next_scheduled_start_time = scheduled
+        if self.expected_start_time is None:
+            self.expected_start_time = scheduled or at
+        if state.type is StateType.RUNNING:
+            self.run_count += counts
+        if self.start_time is None and (state.type is StateType.RUNNING or state.is_terminal):
+            self.start_time = at
+        self.end_time = at if state.is_terminal else None
+        self.state = state
+
+    def note_refusal(self, refusal: TransitionRefused) -> None:
+        self.last_refusal = refusal
+
+    def remember(self, changes: dict[str, Any]) -> None:
+        """Take over fields that a caller updated."""
+        for field, value in changes.items():
+            setattr(self, field, value)

@@ -1,0 +1,103 @@
+"""What a command may look at, and say, while it is decided."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from domain.aggregate import Aggregate
+from domain.commands.command import Caller
+from domain.errors import IdTaken, NotFound
+from domain.events import Event
+from domain.keys import Key
+from domain.run import Run, TransitionRefused
+
+A = TypeVar("A", bound=Aggregate)
+E = TypeVar("E", bound=Event)
+
+
+class Session:
+    """One command's view of the ledger, and the events it would append.
+
+    Nothing of it touches an aggregate until the ledger settles the command; then all of it does. `now` is the time of
+    the decision, for every event of the command.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        now: datetime,
+        load: Callable[[UUID], Aggregate | None],
+        id_of: Callable[[Key], UUID | None],
+        ids_under: Callable[[Key, int], Mapping[Key, UUID]],
+        prefetch: Callable[[Iterable[UUID]], None],
+    ) -> None:
+        self.caller = caller
+        self.now = now
+        self.ids_under = ids_under
+        self.prefetch = prefetch
+        self._load = load
+        self._id_of = id_of
+        self.events: list[Event] = []
+        self.keys: dict[Key, UUID | None] = {}
+        self.repeats: list[tuple[UUID, int]] = []
+        self.touched: dict[UUID, Aggregate] = {}
+        self._versions: dict[UUID, int] = {}
+
+    def find(self, kind: type[A], id: UUID | None) -> A | None:
+        """The live aggregate of that kind and id, if there is one."""
+        if id is None:
+            return None
+        aggregate = self._load(id)
+        return aggregate if isinstance(aggregate, kind) and not aggregate.deleted else None
+
+    def get(self, kind: type[A], id: UUID) -> A:
+        """The live aggregate of that kind and id. Raises NotFound."""
+        aggregate = self.find(kind, id)
+        if aggregate is None:
+            raise NotFound(kind.kind, id)
+        return aggregate
+
+    def create(self, kind: type[A], id: UUID) -> A:
+        """A new aggregate, empty until its first events are settled. Raises IdTaken."""
+        if self._load(id) is not None:
+            raise IdTaken(kind.kind, id)
+        return kind(id)
+
+    def id_of(self, key: Key) -> UUID | None:
+        """The aggregate that a natural key stands for."""
+        return self.keys[key] if key in self.keys else self._id_of(key)
+
+    def claim(self, key: Key, id: UUID) -> None:
+        self.keys[key] = id
+
+    def release(self, key: Key) -> None:
+        self.keys[key] = None
+
+    def record(self, aggregate: Aggregate, kind: type[E], **facts: Any) -> E:
+        """Say that something happened to the aggregate."""
+        event = self._event(aggregate, kind, facts)
+        self._versions[aggregate.id] = event.originator_version
+        self.touched[aggregate.id] = aggregate
+        self.events.append(event)
+        return event
+
+    def refuse(self, run: Run, kind: type[TransitionRefused], **facts: Any) -> None:
+        """Say that a proposal was refused; the very same refusal again is only counted."""
+        refusal = self._event(run, kind, facts)
+        earlier = run.last_refusal
+        if earlier is not None and refusal.same_as(earlier):
+            self.repeats.append((run.id, earlier.originator_version))
+        else:
+            self.record(run, kind, **facts)
+
+    def _event(self, aggregate: Aggregate, kind: type[E], facts: dict[str, Any]) -> E:
+        return kind(
+            originator_id=aggregate.id,
+            originator_version=self._versions.get(aggregate.id, aggregate.version) + 1,
+            recorded_at=self.now,
+            actor=self.caller.actor,
+            request_id=self.caller.request_id,
+            traceparent=self.caller.traceparent,
+            **facts,
+        )

@@ -1,0 +1,222 @@
+"""The TaskRun aggregate: one run of a task, orchestrated here or reported by the client that orchestrates it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.events import Event
+from domain.flow import Labels
+from domain.run import Run, StateSet, TransitionRefused
+from domain.run_policy import TaskRunPolicy
+from domain.states import State
+
+
+class TaskRunResult(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    input_type: Literal["task_run"] = "task_run"
+    id: UUID
+
+
+class FlowRunResult(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    input_type: Literal["flow_run"] = "flow_run"
+    id: UUID
+
+
+class Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    input_type: Literal["parameter"] = "parameter"
+    name: str
+
+
+class Constant(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    input_type: Literal["constant"] = "constant"
+    type: str
+
+
+TaskInput = Annotated[TaskRunResult | FlowRunResult | Parameter | Constant, Field(discriminator="input_type")]
+TaskInputs = dict[str, list[TaskInput]]
+
+
+class TaskRunCreated(Event):
+    """A task run came to be; `reported` says that its client orchestrates it and only reports its states."""
+
+    TOPIC: ClassVar[str] = "TaskRun.Created"
+
+    flow_run_id: UUID | None = None
+    name: str
+    task_key: str
+    dynamic_key: str
+    tags: list[str]
+    labels: Labels
+    task_inputs: TaskInputs
+    empirical_policy: TaskRunPolicy
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+    task_version: str | None = None
+    reported: bool = False
+
+
+class TaskRunStateSet(StateSet):
+    """`flow_run_run_count` is the attempt of the flow run that the transition belongs to, where it was looked up.
+
+    `mirrored_from` names the child flow run whose state this is, for the task run that stands for a subflow.
+    `resets_run_count` says that counting starts anew: a finished task run is run again.
+    """
+
+    TOPIC: ClassVar[str] = "TaskRun.StateSet"
+
+    flow_run_run_count: int | None = None
+    mirrored_from: UUID | None = None
+    resets_run_count: bool = False
+
+
+class TaskRunTransitionRefused(TransitionRefused):
+    TOPIC: ClassVar[str] = "TaskRun.TransitionRefused"
+
+
+class ReportedCounters(BaseModel):
+    """What a client that orchestrates a task run says of its counters and times, as of one state."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_count: int = 0
+    flow_run_run_count: int = 0
+    expected_start_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    total_run_time: float = 0.0
+
+
+class TaskRunStateReported(Event):
+    """A client says that its task run entered a state. The state's id is the id of the client's event.
+
+    `follows` is the id of the client's event before this one; reports may arrive in any order, and more than once.
+    """
+
+    TOPIC: ClassVar[str] = "TaskRun.StateReported"
+
+    state: State
+    follows: UUID | None = None
+    counters: ReportedCounters
+
+
+class TaskRunUpdated(Event):
+    TOPIC: ClassVar[str] = "TaskRun.Updated"
+
+    name: str
+
+
+class TaskRunDeleted(Event):
+    TOPIC: ClassVar[str] = "TaskRun.Deleted"
+
+
+class TaskRun(Run):
+    """A task run, in a flow run or on its own."""
+
+    __slots__ = (
+        "cache_expiration",
+        "cache_key",
+        "dynamic_key",
+        "empirical_policy",
+        "flow_run_id",
+        "flow_run_run_count",
+        "followed",
+        "labels",
+        "reported",
+        "reports",
+        "task_inputs",
+        "task_key",
+        "task_version",
+        "tips",
+    )
+
+    kind = "Task run"
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(id)
+        self.flow_run_id: UUID | None = None
+        self.task_key = ""
+        self.dynamic_key = ""
+        self.labels: Labels = {}
+        self.task_inputs: TaskInputs = {}
+        self.empirical_policy = TaskRunPolicy()
+        self.cache_key: str | None = None
+        self.cache_expiration: datetime | None = None
+        self.task_version: str | None = None
+        self.flow_run_run_count = 0
+        self.reported = False
+        self.reports: set[UUID] = set()
+        self.followed: set[UUID] = set()
+        self.tips: dict[UUID, tuple[State, ReportedCounters | None]] = {}
+
+    def fold(self, event: Event) -> None:
+        match event:
+            case TaskRunStateSet():
+                if event.resets_run_count:
+                    self.run_count = 0
+                self.enter(event.state)
+                self.tips = {event.state.id: (event.state, None)}
+                if event.flow_run_run_count is not None:
+                    self.flow_run_run_count = event.flow_run_run_count
+                self.last_refusal = None
+            case TaskRunStateReported():
+                self._take_report(event)
+            case TaskRunCreated():
+                self._create(event)
+            case TaskRunTransitionRefused():
+                self.note_refusal(event)
+            case TaskRunUpdated():
+                self.name = event.name
+                self.last_refusal = None
+            case TaskRunDeleted():
+                self.deleted = True
+            case _:
+                super().fold(event)
+
+    def _create(self, event: TaskRunCreated) -> None:
+        self.flow_run_id = event.flow_run_id
+        self.name = event.name
+        self.task_key = event.task_key
+        self.dynamic_key = event.dynamic_key
+        self.tags = event.tags
+        self.labels = event.labels
+        self.task_inputs = event.task_inputs
+        self.empirical_policy = event.empirical_policy
+        self.cache_key = event.cache_key
+        self.cache_expiration = event.cache_expiration
+        self.task_version = event.task_version
+        self.reported = event.reported
+
+    def _take_report(self, event: TaskRunStateReported) -> None:
+        """The current state is the newest report that no other known report follows.
+
+        The links between reports order them, whatever order they arrive in; the clients' clocks speak only where a link
+        has not arrived yet or where the ledger itself set a state.
+        """
+        state = event.state
+        self.reports.add(state.id)
+        if event.follows is not None:
+            self.followed.add(event.follows)
+            self.tips.pop(event.follows, None)
+        if state.id not in self.followed:
+            self.tips[state.id] = (state, event.counters)
+        current, counters = max(self.tips.values(), key=lambda tip: (tip[0].timestamp, tip[0].id.int))
+        if counters is None:
+            return
+        self.state = current
+        self.run_count = counters.run_count
+        self.flow_run_run_count = counters.flow_run_run_count
+        self.expected_start_time = counters.expected_start_time
+        self.next_scheduled_start_time = counters.next_scheduled_start_time
+        self.start_time = counters.start_time
+        self.end_time = counters.end_time
+        self.total_run_time = counters.total_run_time
+
+    def related_ids(self) -> Iterable[UUID]:
+        return (self.flow_run_id,) if self.flow_run_id is not None else ()

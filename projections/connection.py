@@ -1,0 +1,69 @@
+"""The connection on which the ledger is written: opened when needed, short time-outs, thrown away when in doubt."""
+
+import time
+from collections.abc import Callable
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from domain.errors import StoreUnavailable
+
+CONNECT_SECONDS = 2
+
+
+class LedgerConnection:
+    """One connection, for the use of one thread.
+
+    `patience` is how many seconds a statement or a lock may take; it keeps a sick process from holding the house.
+    """
+
+    def __init__(self, conninfo: str, *, patience: float = 2.0, name: str = "flowledger-ledger") -> None:
+        self._conninfo = make_conninfo(
+            conninfo,
+            application_name=name,
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=int(patience * 1000),
+            keepalives_idle=5,
+            options=session_options(patience),
+        )
+        self._connection: psycopg.Connection | None = None
+
+    def get(self) -> psycopg.Connection:
+        """The open connection, in autocommit: statements begin and end transactions. Raises StoreUnavailable."""
+        if self._connection is None or self._connection.closed:
+            try:
+                self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=0)
+            except psycopg.OperationalError as error:
+                raise StoreUnavailable(first_line(error)) from error
+        return self._connection
+
+    def drop(self) -> None:
+        """Throw the connection away; what it had not committed is rolled back by the server."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def session_options(patience: float) -> str:
+    """The settings of a session: time-outs, and no JIT, which made short queries many times slower."""
+    milliseconds = int(patience * 1000)
+    return (
+        f"-c statement_timeout={milliseconds * 5} -c lock_timeout={milliseconds}"
+        f" -c idle_in_transaction_session_timeout={milliseconds * 5} -c jit=off -c timezone=UTC"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """An error of the database in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def until(deadline: float, attempt: Callable[[], bool], pause: Callable[[float], None] = time.sleep) -> bool:
+    """Make an attempt again and again until it says it is done, or until `deadline` (monotonic seconds) has passed."""
+    while True:
+        try:
+            return attempt()
+        except StoreUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+            pause(0.05)

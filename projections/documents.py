@@ -1,0 +1,118 @@
+"""The documents by which the API shows aggregates, as JSON. Field names and shapes are those of server 3.9.1."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from domain.flow import Flow
+from domain.flow_run import FlowRun
+from domain.run import Run
+from domain.states import StateType
+from domain.task_run import TaskRun
+
+
+def flow_document(flow: Flow) -> bytes:
+    return to_json(
+        {
+            "id": flow.id,
+            "created": flow.created,
+            "updated": flow.updated,
+            "name": flow.name,
+            "tags": flow.tags,
+            "labels": flow.labels,
+        }
+    )
+
+
+def flow_run_document(run: FlowRun) -> bytes:
+    """The document of a flow run, less what moves with the clock (see `with_estimates`)."""
+    return to_json(
+        {
+            "id": run.id,
+            "created": run.created,
+            "updated": run.updated,
+            "name": run.name,
+            "flow_id": run.flow_id,
+            "state_id": run.state.id if run.state else None,
+            "deployment_id": run.deployment_id,
+            "deployment_version": None,
+            "work_queue_id": None,
+            "work_queue_name": run.work_queue_name,
+            "flow_version": run.flow_version,
+            "parameters": run.parameters,
+            "idempotency_key": run.idempotency_key,
+            "context": run.context,
+            "empirical_policy": run.empirical_policy,
+            "tags": run.tags,
+            "labels": run.labels,
+            "parent_task_run_id": run.parent_task_run_id,
+            **_course(run),
+            "auto_scheduled": False,
+            "infrastructure_document_id": run.infrastructure_document_id,
+            "infrastructure_pid": run.infrastructure_pid,
+            "created_by": None,
+            "work_pool_id": None,
+            "work_pool_name": run.work_pool_name,
+            "state": run.state,
+            "job_variables": run.job_variables,
+        }
+    )
+
+
+def task_run_document(run: TaskRun) -> bytes:
+    """The document of a task run, less what moves with the clock (see `with_estimates`)."""
+    return to_json(
+        {
+            "id": run.id,
+            "created": run.created,
+            "updated": run.updated,
+            "name": run.name,
+            "flow_run_id": run.flow_run_id,
+            "task_key": run.task_key,
+            "dynamic_key": run.dynamic_key,
+            "cache_key": run.cache_key,
+            "cache_expiration": run.cache_expiration,
+            "task_version": run.task_version,
+            "empirical_policy": run.empirical_policy,
+            "tags": run.tags,
+            "labels": run.labels,
+            "state_id": run.state.id if run.state else None,
+            "task_inputs": run.task_inputs,
+            "flow_run_run_count": run.flow_run_run_count,
+            **_course(run),
+            "state": run.state,
+        }
+    )
+
+
+def _course(run: Run) -> dict[str, Any]:
+    """What a document says of the course a run took."""
+    return {
+        "state_type": run.state.type if run.state else None,
+        "state_name": run.state.name if run.state else None,
+        "run_count": run.run_count,
+        "expected_start_time": run.expected_start_time,
+        "next_scheduled_start_time": run.next_scheduled_start_time,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "total_run_time": run.total_run_time,
+    }
+
+
+def with_estimates(document: bytes, run: Run, now: datetime) -> bytes:
+    """A run's document with the two figures that move with the clock, in seconds.
+
+    `estimated_run_time` adds the time in RUNNING so far; `estimated_start_time_delta` is how late the run started, or
+    is by now where it has neither started nor ended. The queries compute the same in SQL.
+    """
+    run_time, delta = run.total_run_time, 0.0
+    if run.state is not None and run.state.type is StateType.RUNNING:
+        run_time += (now - run.state.timestamp).total_seconds()
+    if run.expected_start_time is not None:
+        if run.start_time is not None:
+            delta = max((run.start_time - run.expected_start_time).total_seconds(), 0.0)
+        elif run.state is None or not run.state.is_terminal:
+            delta = max((now - run.expected_start_time).total_seconds(), 0.0)
+    figures = b'{"estimated_run_time":%s,"estimated_start_time_delta":%s,' % (to_json(run_time), to_json(delta))
+    return figures + document[1:]

@@ -1,0 +1,36 @@
+-- The truth: events, natural keys, seals. Nothing here can be derived from anything else; only `database/clear` empties it.
+CREATE SCHEMA IF NOT EXISTS ledger;
+
+-- Which ledger this is. A process that finds another id here than before forgets all it had in memory.
+CREATE TABLE IF NOT EXISTS ledger.identity (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    id       uuid    NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO ledger.identity DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Positions are given under the ledger lock as last + 1, so they have no gaps. `state` is the event's JSON as it was written.
+CREATE TABLE IF NOT EXISTS ledger.events (
+    position           bigint  PRIMARY KEY,
+    originator_id      uuid    NOT NULL,
+    originator_version integer NOT NULL,
+    topic              text    NOT NULL,
+    state              text    NOT NULL,
+    -- Loads one stream in order, and is the last line of defence against two writers of one version.
+    UNIQUE (originator_id, originator_version)
+) WITH (toast_tuple_target = 8160);
+
+-- One seal a transaction: SHA-256 over the seal before it and the events it covers. A later change of any of them shows.
+CREATE TABLE IF NOT EXISTS ledger.seals (
+    last_position  bigint      PRIMARY KEY,
+    first_position bigint      NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    hash           bytea       NOT NULL
+);
+
+-- Names that stand for one live aggregate. The C collation makes the keys of one kind that begin alike lie together.
+CREATE TABLE IF NOT EXISTS ledger.keys (
+    kind text COLLATE "C" NOT NULL,
+    key  text COLLATE "C" NOT NULL,
+    id   uuid NOT NULL,
+    PRIMARY KEY (kind, key)
+);

@@ -1,0 +1,127 @@
+"""From events to read rows: pure functions, the same inline with an append and in a rebuild.
+
+A row is a function of one stream: of the aggregate that its events add up to, or, for the history of states, of one
+event. Names of other things are joined when rows are read, never copied into them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from domain.aggregate import Aggregate
+from domain.events import Event
+from domain.flow import Flow
+from domain.flow_run import FlowRun, FlowRunStateSet
+from domain.run import Run
+from domain.states import State
+from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
+from projections.documents import flow_document, flow_run_document, task_run_document
+from projections.tables import FLOW_RUN_STATES, FLOW_RUNS, FLOWS, TASK_RUN_STATES, TASK_RUNS, Table
+
+Row = dict[str, Any]
+
+TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
+    Flow: (FLOWS,),
+    FlowRun: (FLOW_RUNS, FLOW_RUN_STATES),
+    TaskRun: (TASK_RUNS, TASK_RUN_STATES),
+}
+"""The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
+
+
+@dataclass(slots=True)
+class RowChanges:
+    """What a transaction does to the read tables: rows to write, and streams whose rows go."""
+
+    written: dict[str, list[Row]] = field(default_factory=dict)
+    removed: dict[str, list[UUID]] = field(default_factory=dict)
+
+    def write(self, table: Table, row: Row) -> None:
+        self.written.setdefault(table.name, []).append(row)
+
+    def remove(self, table: Table, stream: UUID) -> None:
+        self.removed.setdefault(table.name, []).append(stream)
+
+
+def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
+    """The row changes that follow from events, given their aggregates as they stand after all of them."""
+    changes = RowChanges()
+    deleted: set[UUID] = set()
+    for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
+        tables = TABLES_OF[type(aggregate)]
+        if aggregate.deleted:
+            deleted.add(aggregate.id)
+            for table in tables:
+                changes.remove(table, aggregate.id)
+        else:
+            changes.write(tables[0], row_of(aggregate))
+    for event in events:
+        if event.originator_id in deleted:
+            continue
+        match event:
+            case FlowRunStateSet():
+                changes.write(FLOW_RUN_STATES, _state_row("flow_run_id", event, event.state))
+            case TaskRunStateSet() | TaskRunStateReported():
+                changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
+    return changes
+
+
+def row_of(aggregate: Aggregate) -> Row:
+    """The row of an aggregate in the first of its tables."""
+    match aggregate:
+        case FlowRun():
+            return {
+                "flow_id": aggregate.flow_id,
+                "parent_task_run_id": aggregate.parent_task_run_id,
+                "deployment_id": aggregate.deployment_id,
+                **_run_columns(aggregate),
+                "doc": flow_run_document(aggregate).decode(),
+            }
+        case TaskRun():
+            return {
+                "flow_run_id": aggregate.flow_run_id,
+                **_run_columns(aggregate),
+                "doc": task_run_document(aggregate).decode(),
+            }
+        case Flow():
+            return {
+                "id": aggregate.id,
+                "name": aggregate.name,
+                "tags": aggregate.tags,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
+                "doc": flow_document(aggregate).decode(),
+            }
+        case _:
+            raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")
+
+
+def _run_columns(run: Run) -> Row:
+    state = run.state
+    return {
+        "id": run.id,
+        "name": run.name,
+        "tags": run.tags,
+        "created": run.created,
+        "state_id": state.id if state else None,
+        "state_type": state.type if state else None,
+        "state_name": state.name if state else None,
+        "state_timestamp": state.timestamp if state else None,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "expected_start_time": run.expected_start_time,
+        "next_scheduled_start_time": run.next_scheduled_start_time,
+        "total_run_time": run.total_run_time,
+    }
+
+
+def _state_row(owner: str, event: Event, state: State) -> Row:
+    return {
+        owner: event.originator_id,
+        "version": event.originator_version,
+        "id": state.id,
+        "timestamp": state.timestamp,
+        "doc": to_json(state).decode(),
+    }

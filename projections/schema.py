@@ -1,0 +1,47 @@
+"""Creating what is missing in a database: the three schemas, and the id of the shape of the read tables."""
+
+import hashlib
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+LEDGER_LOCK = 0x464C4F574C454447
+"""The advisory lock under which the ledger is written ("FLOWLEDG" in ASCII)."""
+
+PROJECTION_VERSION = 1
+"""Raised whenever projectors make other rows of the same events in tables of the same columns."""
+
+
+def read_tables_sql() -> str:
+    """The statements that make the read tables, in order of their names."""
+    folder = files("projections") / "tables"
+    return "\n".join(
+        file.read_text() for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name.endswith("sql")
+    )
+
+
+def shape() -> str:
+    """The id of the shape of the read tables that this version of the code projects into."""
+    return hashlib.sha256(f"{PROJECTION_VERSION}\n{read_tables_sql()}".encode()).hexdigest()[:16]
+
+
+def create_missing(conninfo: str) -> None:
+    """Create the schemas and tables that are not there yet, under the ledger lock; do nothing where all are there.
+
+    Read tables of another shape are left as they are: who finds them must not append.
+    """
+    folder = files("projections")
+    with psycopg.connect(conninfo) as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LEDGER_LOCK])
+        for script in ("ledger.sql", "telemetry.sql"):
+            connection.execute((folder / script).read_bytes())
+        if connection.execute("SELECT to_regclass('read.shape')").fetchone() == (None,):
+            _create_read_tables(connection)
+
+
+def _create_read_tables(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE SCHEMA IF NOT EXISTS read")
+    connection.execute(read_tables_sql().encode())
+    connection.execute("CREATE TABLE read.shape (id text NOT NULL)")
+    connection.execute(sql.SQL("INSERT INTO read.shape VALUES ({})").format(shape()))

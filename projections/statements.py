@@ -1,0 +1,77 @@
+"""The statements by which the ledger is written and its history read, each under a name."""
+
+BEGIN_UNDER_LOCK = "BEGIN; SELECT pg_advisory_xact_lock({lock})"
+
+HEAD = """
+SELECT head.last_position, head.hash, head.recorded_at, identity.id, shape.id,
+       ARRAY(SELECT DISTINCT originator_id FROM ledger.events WHERE position > %s)
+FROM ledger.identity
+CROSS JOIN read.shape
+LEFT JOIN LATERAL (
+    SELECT last_position, hash, recorded_at FROM ledger.seals ORDER BY last_position DESC LIMIT 1
+) AS head ON true
+"""
+"""Where the log stands, which ledger and shape this is, and what others changed since a position."""
+
+STREAMS = """
+SELECT originator_id, originator_version, topic, state
+FROM ledger.events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
+"""
+
+IDS_OF_KEYS = """
+SELECT kind, key, id FROM ledger.keys JOIN json_to_recordset(%s) AS wanted(kind text, key text) USING (kind, key)
+"""
+
+IDS_UNDER_KEY = """
+SELECT kind, key, id FROM ledger.keys
+WHERE kind = %s AND key >= %s AND starts_with(key, %s) ORDER BY key LIMIT %s
+"""
+
+INSERT_EVENTS = """
+INSERT INTO ledger.events (position, originator_id, originator_version, topic, state)
+SELECT position, originator_id, originator_version, topic, state
+FROM json_to_recordset(%s)
+    AS event(position bigint, originator_id uuid, originator_version integer, topic text, state text)
+"""
+
+INSERT_SEAL = "INSERT INTO ledger.seals (first_position, last_position, recorded_at, hash) VALUES (%s, %s, %s, %s)"
+
+SEAL_STANDS = "SELECT 1 FROM ledger.seals WHERE last_position = %s AND hash = %s"
+
+RELEASE_KEYS = """
+DELETE FROM ledger.keys USING json_to_recordset(%s) AS gone(kind text, key text)
+WHERE keys.kind = gone.kind AND keys.key = gone.key
+"""
+
+CLAIM_KEYS = """
+INSERT INTO ledger.keys (kind, key, id)
+SELECT kind, key, id FROM json_to_recordset(%s) AS claim(kind text, key text, id uuid)
+"""
+
+COUNT_REPEATS = """
+INSERT INTO telemetry.repeated_refusals AS seen (originator_id, originator_version, times, last_at)
+SELECT originator_id, originator_version, times, %s
+FROM json_to_recordset(%s) AS again(originator_id uuid, originator_version integer, times bigint)
+ON CONFLICT (originator_id, originator_version)
+DO UPDATE SET times = seen.times + excluded.times, last_at = excluded.last_at
+"""
+
+SELECT_EVENTS = """
+SELECT originator_id, originator_version, topic, state FROM ledger.events
+WHERE originator_id = %(id)s AND originator_version > %(gt)s AND originator_version <= %(lte)s
+ORDER BY originator_version LIMIT %(limit)s
+"""
+
+SELECT_EVENTS_BACKWARDS = """
+SELECT originator_id, originator_version, topic, state FROM ledger.events
+WHERE originator_id = %(id)s AND originator_version > %(gt)s AND originator_version <= %(lte)s
+ORDER BY originator_version DESC LIMIT %(limit)s
+"""
+
+SELECT_NOTIFICATIONS = """
+SELECT position, originator_id, originator_version, topic, state FROM ledger.events
+WHERE position >= %(start)s AND position <= %(stop)s AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
+ORDER BY position LIMIT %(limit)s
+"""
+
+MAX_POSITION = "SELECT max(position) FROM ledger.events"

@@ -1,0 +1,99 @@
+"""The read tables: for each, the columns that a projector fills and the statements that move rows.
+
+The SQL files beside this one say what the columns and indexes are for; a test holds the two against each other.
+"""
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class Table:
+    """A read table: its name in the schema `read`, its key columns, and all its columns with their types."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    stream: str = "id"
+    """The column that holds the id of the stream a row is a function of."""
+
+    @property
+    def upsert(self) -> sql.Composed:
+        """Writes rows given as one JSON array of objects, in the place of rows with the same keys."""
+        names = [name for name, _ in self.columns]
+        return sql.SQL(
+            "INSERT INTO read.{table} ({names}) SELECT {names} FROM json_to_recordset(%s) AS row({typed})"
+            " ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        ).format(
+            table=sql.Identifier(self.name),
+            names=sql.SQL(", ").join(map(sql.Identifier, names)),
+            typed=_typed(self.columns),
+            key=sql.SQL(", ").join(map(sql.Identifier, self.key)),
+            changes=sql.SQL(", ").join(
+                sql.SQL("{name} = excluded.{name}").format(name=sql.Identifier(name))
+                for name in names
+                if name not in self.key
+            ),
+        )
+
+    @property
+    def delete(self) -> sql.Composed:
+        """Removes all rows of the streams whose ids are given as an array."""
+        return sql.SQL("DELETE FROM read.{table} WHERE {stream} = ANY(%s)").format(
+            table=sql.Identifier(self.name), stream=sql.Identifier(self.stream)
+        )
+
+
+def _typed(columns: tuple[tuple[str, str], ...]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(name) + sql.SQL(" ") + sql.SQL(type) for name, type in columns)
+
+
+_RUN_COLUMNS = (
+    ("name", "text"),
+    ("tags", "text[]"),
+    ("created", "timestamptz"),
+    ("state_id", "uuid"),
+    ("state_type", "text"),
+    ("state_name", "text"),
+    ("state_timestamp", "timestamptz"),
+    ("start_time", "timestamptz"),
+    ("end_time", "timestamptz"),
+    ("expected_start_time", "timestamptz"),
+    ("next_scheduled_start_time", "timestamptz"),
+    ("total_run_time", "double precision"),
+    ("doc", "text"),
+)
+_STATE_COLUMNS = (("version", "integer"), ("id", "uuid"), ("timestamp", "timestamptz"), ("doc", "text"))
+
+FLOWS = Table(
+    "flows",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("name", "text"),
+        ("tags", "text[]"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
+FLOW_RUNS = Table(
+    "flow_runs",
+    ("id",),
+    (("id", "uuid"), ("flow_id", "uuid"), ("parent_task_run_id", "uuid"), ("deployment_id", "uuid"), *_RUN_COLUMNS),
+)
+TASK_RUNS = Table("task_runs", ("id",), (("id", "uuid"), ("flow_run_id", "uuid"), *_RUN_COLUMNS))
+FLOW_RUN_STATES = Table(
+    "flow_run_states",
+    ("flow_run_id", "version"),
+    (("flow_run_id", "uuid"), *_STATE_COLUMNS),
+    stream="flow_run_id",
+)
+TASK_RUN_STATES = Table(
+    "task_run_states",
+    ("task_run_id", "version"),
+    (("task_run_id", "uuid"), *_STATE_COLUMNS),
+    stream="task_run_id",
+)
+TABLES = (FLOWS, FLOW_RUNS, FLOW_RUN_STATES, TASK_RUNS, TASK_RUN_STATES)

@@ -1,0 +1,12 @@
+-- One row for every state that a task run ever had, by the version of the event that set it.
+CREATE TABLE read.task_run_states (
+    task_run_id uuid        NOT NULL,
+    version     integer     NOT NULL,
+    id          uuid        NOT NULL,
+    timestamp   timestamptz NOT NULL,
+    doc         text        NOT NULL,
+    -- The history of one run in order.
+    PRIMARY KEY (task_run_id, version)
+) WITH (toast_tuple_target = 8160);
+-- Reading one state by its id.
+CREATE INDEX task_run_states_id ON read.task_run_states (id);

@@ -1,0 +1,130 @@
+"""One transaction on the ledger: what is read and written under the lock, for one batch of commands."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import StoredEvent
+from psycopg import sql
+from psycopg.types.json import Json
+from pydantic_core import to_json
+
+from domain.aggregate import Aggregate
+from domain.errors import ForeignShape
+from domain.keys import Key
+from domain.recording import Batch
+from domain.run import Run
+from projections import statements
+from projections.documents import with_estimates
+from projections.projectors import Row, project, row_of
+from projections.schema import LEDGER_LOCK, shape
+from projections.seals import GENESIS, seal
+from projections.tables import TABLES
+
+SHAPE = shape()
+BEGIN = sql.SQL(statements.BEGIN_UNDER_LOCK).format(lock=sql.Literal(LEDGER_LOCK))
+UPSERTS = {table.name: table.upsert for table in TABLES}
+DELETES = {table.name: table.delete for table in TABLES}
+
+
+class PostgresTransaction:
+    """A transaction that holds the ledger lock of a PostgreSQL database.
+
+    `seen` is the last position this process knows, of the ledger `identity`; `last_position` and `last_hash` are where
+    the log stands, `sealed` where it will stand once what was written is committed.
+    """
+
+    def __init__(self, connection: psycopg.Connection, seen: int | None, identity: UUID | None) -> None:
+        self._cursor = connection.cursor()
+        self._cursor.execute(BEGIN)
+        row = self._cursor.execute(statements.HEAD, [seen]).fetchone()
+        if row is None:
+            raise ForeignShape("none", SHAPE)
+        position, hash, self.recorded_at, self.identity, found_shape, changed = row
+        if found_shape != SHAPE:
+            raise ForeignShape(found_shape, SHAPE)
+        self.last_position: int = position or 0
+        self.last_hash: bytes = hash or GENESIS
+        same_log = identity in (None, self.identity) and (seen is None or seen <= self.last_position)
+        self.changed: Iterable[UUID] | None = changed if same_log else None
+        self.sealed: tuple[int, bytes] | None = None
+        self._rows: dict[UUID, Row] = {}
+        self._now: datetime | None = None
+
+    def ids_of(self, keys: Iterable[Key]) -> Mapping[Key, UUID]:
+        wanted = [{"kind": kind, "key": key} for kind, key in keys]
+        rows = self._cursor.execute(statements.IDS_OF_KEYS, [_json(wanted)])
+        return {(kind, key): id for kind, key, id in rows}
+
+    def ids_under(self, beginning: Key, limit: int) -> Mapping[Key, UUID]:
+        kind, text = beginning
+        rows = self._cursor.execute(statements.IDS_UNDER_KEY, [kind, text, text, limit])
+        return {(kind, key): id for kind, key, id in rows}
+
+    def streams(self, ids: Iterable[UUID]) -> Mapping[UUID, list[StoredEvent]]:
+        streams: dict[UUID, list[StoredEvent]] = {}
+        for id, version, topic, state in self._cursor.execute(statements.STREAMS, [list(ids)]):
+            streams.setdefault(id, []).append(StoredEvent(id, version, topic, state.encode()))
+        return streams
+
+    def write(self, batch: Batch) -> None:
+        self._now = batch.recorded_at
+        if batch.stored:
+            self._append(batch)
+            self._move_keys(batch)
+            self._project(batch)
+        if batch.repeats:
+            times = Counter(batch.repeats)
+            again = [{"originator_id": id, "originator_version": v, "times": n} for (id, v), n in times.items()]
+            self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, _json(again)])
+
+    def document(self, aggregate: Aggregate) -> bytes:
+        row = self._rows.get(aggregate.id) or row_of(aggregate)
+        document: bytes = row["doc"].encode()
+        if isinstance(aggregate, Run):
+            return with_estimates(document, aggregate, self._now or aggregate.updated)
+        return document
+
+    def _append(self, batch: Batch) -> None:
+        first = self.last_position + 1
+        last = self.last_position + len(batch.stored)
+        rows = [
+            {
+                "position": position,
+                "originator_id": event.originator_id,
+                "originator_version": event.originator_version,
+                "topic": event.topic,
+                "state": event.state.decode(),
+            }
+            for position, event in enumerate(batch.stored, first)
+        ]
+        self._cursor.execute(statements.INSERT_EVENTS, [_json(rows)])
+        hash = seal(self.last_hash, batch.stored)
+        self._cursor.execute(statements.INSERT_SEAL, [first, last, batch.recorded_at, hash])
+        self.sealed = last, hash
+
+    def _move_keys(self, batch: Batch) -> None:
+        if batch.released:
+            gone = [{"kind": kind, "key": key} for kind, key in sorted(batch.released)]
+            self._cursor.execute(statements.RELEASE_KEYS, [_json(gone)])
+        if batch.claimed:
+            claims = [{"kind": kind, "key": key, "id": id} for (kind, key), id in sorted(batch.claimed.items())]
+            self._cursor.execute(statements.CLAIM_KEYS, [_json(claims)])
+
+    def _project(self, batch: Batch) -> None:
+        changes = project(batch.aggregates.values(), batch.events)
+        for name, streams in changes.removed.items():
+            self._cursor.execute(DELETES[name], [streams])
+        for name, rows in changes.written.items():
+            self._cursor.execute(UPSERTS[name], [_json(rows)])
+            self._rows.update((row["id"], row) for row in rows)
+
+
+def _json(rows: list[Row]) -> Json:
+    return Json(rows, dumps=_dumps)
+
+
+def _dumps(rows: list[Row]) -> bytes:
+    return to_json(rows)
