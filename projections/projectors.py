@@ -76,6 +76,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "flow_id": aggregate.flow_id,
                 "parent_task_run_id": aggregate.parent_task_run_id,
                 "deployment_id": aggregate.deployment_id,
+                "idempotency_key": aggregate.idempotency_key,
+                "flow_version": aggregate.flow_version,
                 **_run_columns(aggregate),
                 "doc": flow_run_document(aggregate).decode(),
             }

@@ -81,7 +81,15 @@ FLOWS = Table(
 FLOW_RUNS = Table(
     "flow_runs",
     ("id",),
-    (("id", "uuid"), ("flow_id", "uuid"), ("parent_task_run_id", "uuid"), ("deployment_id", "uuid"), *_RUN_COLUMNS),
+    (
+        ("id", "uuid"),
+        ("flow_id", "uuid"),
+        ("parent_task_run_id", "uuid"),
+        ("deployment_id", "uuid"),
+        ("idempotency_key", "text"),
+        ("flow_version", "text"),
+        *_RUN_COLUMNS,
+    ),
 )
 TASK_RUNS = Table("task_runs", ("id",), (("id", "uuid"), ("flow_run_id", "uuid"), *_RUN_COLUMNS))
 FLOW_RUN_STATES = Table(

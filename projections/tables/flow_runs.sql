@@ -17,6 +17,8 @@ CREATE TABLE read.flow_runs (
     total_run_time            double precision NOT NULL,
     parent_task_run_id        uuid,
     deployment_id             uuid,
+    idempotency_key           text,
+    flow_version              text,
     doc                       text             NOT NULL
 ) WITH (fillfactor = 60, toast_tuple_target = 8160);
 -- The runs of one flow.
