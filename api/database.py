@@ -16,7 +16,7 @@ from api.settings import Settings
 OLDEST_SERVER = 14
 CONNECT_SECONDS = 5
 
-Reason = Literal["invalid", "unreachable", "too_old", "read_only", "not_utf8", "embedded"]
+Reason = Literal["invalid", "unreachable", "too_old", "read_only", "not_utf8", "no_tables", "embedded"]
 
 log = structlog.get_logger(__name__)
 

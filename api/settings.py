@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=4200, ge=0, le=65535, description="Port the API listens on; 0 picks a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="Number of server processes that share the port.")
+    grace_seconds: int = Field(
+        default=5, ge=0, le=600, description="How long requests under way may take to end, in seconds, after a Ctrl-C."
+    )
     allow_clear: bool = Field(
         default=False, description="Whether `POST /api/admin/database/clear` may delete everything."
     )

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from api.embedded_postgres import EmbeddedPostgres, embedded_postgres
+from projections.schema import create_missing
 
 TEMPLATE = "flowledger_template"
 
@@ -25,8 +26,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 @pytest.fixture(scope="session")
 def template_database(postgres: EmbeddedPostgres) -> str:
     """The name of a database that holds our schemas and no rows, to make others from."""
-    from projections.schema import create_missing
-
     _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     create_missing(make_conninfo(postgres.conninfo, dbname=TEMPLATE))
     return TEMPLATE

@@ -1,0 +1,48 @@
+"""One HTTP server in this process: uvicorn with the settings that both ways of serving share."""
+
+import socket
+from collections.abc import Callable
+from importlib import import_module
+
+import uvicorn
+from starlette.applications import Starlette
+
+from api.settings import Settings
+
+# Longer than clients keep an idle connection, so that none is closed just when a client sends on it.
+KEEP_ALIVE_SECONDS = 75
+
+
+class ApiServer(uvicorn.Server):
+    """A uvicorn server that calls `on_ready` once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say so."""
+        await super().startup(sockets=sockets)
+        self._on_ready()
+
+
+def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: Callable[[], None]) -> ApiServer:
+    """Make the application and a server for it, which is not running yet.
+
+    `app_factory` names ("module:function") what is called with the settings and the connection string and gives the
+    application.
+    """
+    module, _, name = app_factory.partition(":")
+    create_app: Callable[[Settings, str], Starlette] = getattr(import_module(module), name)
+    config = uvicorn.Config(
+        create_app(settings, conninfo),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.grace_seconds,
+    )
+    return ApiServer(config, on_ready)
