@@ -48,11 +48,15 @@ class UnknownTopic(LedgerError):
 
 
 class StoreUnavailable(LedgerError):
-    """The event store could not be reached or did not answer in time; whether the batch is durable is not known."""
+    """The event store could not be reached or did not answer in time.
 
-    def __init__(self, reason: str) -> None:
+    `outcome_unknown` says that the batch was sent and may be durable; else nothing of it happened.
+    """
+
+    def __init__(self, reason: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(f"The event store is unavailable: {reason}")
         self.reason = reason
+        self.outcome_unknown = outcome_unknown
 
 
 class Unstorable(LedgerError):

@@ -90,6 +90,16 @@ class Ledger(Application[UUID]):
         self._trim()
         return outcomes
 
+    def clear(self) -> None:
+        """Delete every event and what was made of it; the ledger begins anew. Raises StoreUnavailable."""
+        self._ledger_recorder.clear()
+        self._cache.clear()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._ledger_recorder.close()
+        super().close()
+
     def now(self, recorded_at: datetime | None) -> datetime:
         """The time of a decision: the clock's, or that of the newest event where the clock is behind it."""
         now = self._clock()

@@ -71,6 +71,14 @@ class LedgerRecorder(ApplicationRecorder, ABC):
         Raises StoreUnavailable when the store does not answer, and ForeignShape when its read tables are not ours.
         """
 
+    @abstractmethod
+    def clear(self) -> None:
+        """Delete every event and all that was made of them; the ledger gets another identity. Raises StoreUnavailable."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the store go; a later transaction opens it again."""
+
 
 class UnwritableBatch(Exception):
     """The store refused the data of a batch; each of its commands must be tried alone to find the one at fault."""

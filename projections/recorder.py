@@ -16,6 +16,7 @@ from domain.ledger import replay
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from projections import statements
 from projections.connection import LedgerConnection, first_line, until
+from projections.tables import TABLES
 from projections.transaction import BEGIN, PostgresTransaction
 
 RESOLVE_SECONDS = 2.0
@@ -39,8 +40,14 @@ class PostgresLedgerRecorder(LedgerRecorder):
     def transaction(self) -> AbstractContextManager[Transaction]:
         return _LockedTransaction(self)
 
+    def clear(self) -> None:
+        with _LockedTransaction(self):
+            cursor = self._connection.get().cursor()
+            cursor.execute(statements.clear([table.name for table in TABLES]), prepare=False)
+            cursor.execute(statements.NEW_IDENTITY, prepare=False)
+        self._seen = self._identity = None
+
     def close(self) -> None:
-        """Let the connection go."""
         self._connection.drop()
 
     def begin(self) -> PostgresTransaction:
@@ -56,7 +63,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
             self._connection.get().execute("COMMIT")
         except psycopg.OperationalError as error:
             self._connection.drop()
-            if not until(time.monotonic() + RESOLVE_SECONDS, lambda: self._stands(transaction)):
+            if not self._resolve(transaction):
                 raise StoreUnavailable(first_line(error)) from error
         self._identity = transaction.identity
         self._seen = transaction.sealed[0] if transaction.sealed else transaction.last_position
@@ -68,12 +75,18 @@ class PostgresLedgerRecorder(LedgerRecorder):
         except (psycopg.Error, StoreUnavailable):
             self._connection.drop()
 
+    def _resolve(self, transaction: PostgresTransaction) -> bool:
+        try:
+            return until(time.monotonic() + RESOLVE_SECONDS, lambda: self._stands(transaction))
+        except StoreUnavailable as error:
+            raise StoreUnavailable(error.reason, outcome_unknown=True) from error
+
     def _stands(self, transaction: PostgresTransaction) -> bool:
         if transaction.sealed is None:
             return True
         try:
             cursor = self._connection.get().cursor()
-            cursor.execute(BEGIN)
+            cursor.execute(BEGIN, prepare=False)
             found = cursor.execute(statements.SEAL_STANDS, list(transaction.sealed)).fetchone()
             cursor.execute("COMMIT")
         except psycopg.OperationalError as error:
@@ -139,7 +152,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
 
 class _LockedTransaction:
-    """The context of one transaction: commits when left in peace, else rolls back and says what kind of failure it was."""
+    """The context of a transaction: commits when left in peace, else rolls back and says what kind of failure it was."""
 
     def __init__(self, recorder: PostgresLedgerRecorder) -> None:
         self._recorder = recorder

@@ -1,5 +1,9 @@
 """The statements by which the ledger is written and its history read, each under a name."""
 
+from collections.abc import Iterable
+
+from psycopg import sql
+
 BEGIN_UNDER_LOCK = "BEGIN; SELECT pg_advisory_xact_lock({lock})"
 
 HEAD = """
@@ -75,3 +79,13 @@ ORDER BY position LIMIT %(limit)s
 """
 
 MAX_POSITION = "SELECT max(position) FROM ledger.events"
+
+NEW_IDENTITY = "UPDATE ledger.identity SET id = gen_random_uuid()"
+
+
+def clear(read_tables: Iterable[str]) -> sql.Composed:
+    """Empties the ledger, its telemetry and its read tables."""
+    kept = [("ledger", name) for name in ("events", "seals", "keys")]
+    kept += [("telemetry", name) for name in ("logs", "repeated_refusals")]
+    tables = [sql.Identifier(schema, name) for schema, name in [*kept, *(("read", name) for name in read_tables)]]
+    return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))

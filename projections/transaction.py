@@ -25,8 +25,8 @@ from projections.tables import TABLES
 
 SHAPE = shape()
 BEGIN = sql.SQL(statements.BEGIN_UNDER_LOCK).format(lock=sql.Literal(LEDGER_LOCK))
-UPSERTS = {table.name: table.upsert for table in TABLES}
-DELETES = {table.name: table.delete for table in TABLES}
+UPSERTS = {table.name: table.upsert.as_string(None) for table in TABLES}
+DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
 
 
 class PostgresTransaction:
@@ -38,7 +38,7 @@ class PostgresTransaction:
 
     def __init__(self, connection: psycopg.Connection, seen: int | None, identity: UUID | None) -> None:
         self._cursor = connection.cursor()
-        self._cursor.execute(BEGIN)
+        self._cursor.execute(BEGIN, prepare=False)
         row = self._cursor.execute(statements.HEAD, [seen]).fetchone()
         if row is None:
             raise ForeignShape("none", SHAPE)

@@ -67,6 +67,8 @@ class CreateFlowRun(Command):
     def decide(self, session: Session) -> Made:
         if session.find(Flow, self.flow_id) is None:
             raise MissingReference(Flow.kind, self.flow_id)
+        if self.deployment_id is not None:
+            raise MissingReference("Deployment", self.deployment_id)
         for key in self.natural_keys():
             existing = session.id_of(key)
             if existing is not None:

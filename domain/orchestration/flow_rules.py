@@ -87,14 +87,22 @@ class CancelWithoutInfrastructure(Rule[FlowRun]):
 class PreventPending(Rule[FlowRun]):
     """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
 
-    This is what makes one of many callers who race for a scheduled run its owner.
+    This is what makes one of many callers who race for a scheduled run its owner. The owner itself may go on from
+    Pending to Submitting to InfrastructurePending.
     """
 
+    STEPS = ("Pending", "Submitting", "InfrastructurePending")
     from_types = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})
     to_types = frozenset({StateType.PENDING})
 
     def decide(self, context: FlowRunContext) -> Verdict:
-        held = context.initial.type.value if context.initial else ""
+        initial, steps = context.initial, self.STEPS
+        if initial is None:
+            return ACCEPT
+        goes_on = initial.name in steps and context.proposed.name in steps[steps.index(initial.name) + 1 :]
+        if initial.type is StateType.PENDING and goes_on:
+            return ACCEPT
+        held = initial.type.value
         return Abort(f"This run is in a {held} state and cannot transition to a PENDING state.")
 
 

@@ -6,7 +6,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 from domain.orchestration import scheduling
 from domain.orchestration.flow_rules import has_persisted_result
 from domain.orchestration.rule import ACCEPT, Abort, Accept, Reject, Rule, TaskRunContext, Verdict
-from domain.states import ALL_STATES, TERMINAL, State, StateDetails, StateType
+from domain.states import TERMINAL, State, StateDetails, StateType
 from domain.task_run import TaskRun
 
 
@@ -14,7 +14,6 @@ class KeepFinishedTaskRuns(Rule[TaskRun]):
     """A finished task run is run again only where no result is stored, and then counts its attempts anew."""
 
     from_types = TERMINAL
-    to_types = ALL_STATES - {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED}
 
     def decide(self, context: TaskRunContext) -> Verdict:
         initial, proposed, flow_run = context.initial, context.proposed, context.flow_run
@@ -24,6 +23,8 @@ class KeepFinishedTaskRuns(Rule[TaskRun]):
             return Abort(f"Run is already {initial.type.value}.")
         if initial.type is StateType.COMPLETED and has_persisted_result(initial):
             return Reject("This run is already completed.")
+        if proposed.is_terminal:
+            return ACCEPT
         retries_flow = flow_run is not None and context.run.flow_run_run_count < flow_run.run_count
         renamed = proposed.altered(name="Retrying") if proposed.type is StateType.RUNNING and retries_flow else None
         return Accept(renamed, {"resets_run_count": True})
@@ -43,7 +44,7 @@ class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
         if held is not StateType.PAUSED:
             return Abort("The enclosing flow must be running to begin task execution.")
         reason = f"The flow is paused, new tasks can execute after resuming flow run: {context.flow_run.id}."
-        return Reject(reason, _not_ready(context, reason))
+        return Reject(reason, _not_ready(context))
 
 
 class CopyScheduledTime(Rule[TaskRun]):
@@ -103,12 +104,11 @@ class NoteAttemptOfFlowRun(Rule[TaskRun]):
         return Accept(facts={"flow_run_run_count": context.flow_run.run_count})
 
 
-def _not_ready(context: TaskRunContext, message: str) -> State:
+def _not_ready(context: TaskRunContext) -> State:
     return State(
         id=context.state_id,
-        type=StateType.PENDING,
+        type=StateType.PAUSED,
         name="NotReady",
         timestamp=context.decided_at,
-        message=message,
         state_details=StateDetails(deferred=False),
     )
