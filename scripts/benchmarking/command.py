@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -31,7 +32,11 @@ from scripts.benchmarking.report import (
 from scripts.benchmarking.servers import ServerDidNotStart
 from scripts.benchmarking.workloads import WORKLOADS
 
-app = typer.Typer(help="Measure a server of the REST dialect, or compare servers, and check that the work was done.")
+app = typer.Typer(
+    help="Measure a server of the REST dialect, or compare servers, and check that the work was done.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 _ALL_WORKLOADS = ",".join(WORKLOADS)
 
@@ -72,7 +77,7 @@ def measure(
     plan = _plan(workloads, concurrency, seconds, warmup, repetitions)
     target = Target("server", api, _pids(cpu))
     _stop_on_signals()
-    console, lines = Console(), JsonLines(output or _new_output())
+    console, lines = _console(), JsonLines(output or _new_output())
     facts = environment(plan, None, None) | {"base": base}
     lines.write("environment", facts)
     measured = _measure(console, lines, windows([target], plan))
@@ -104,7 +109,7 @@ def compare(
     plan = _plan(workloads, concurrency, seconds, warmup, repetitions)
     worker_counts = _numbers(workers, "--workers")
     _stop_on_signals()
-    console, lines = Console(), JsonLines(output or _new_output())
+    console, lines = _console(), JsonLines(output or _new_output())
     try:
         with contenders(postgres_bin, prefect_python, worker_counts) as started:
             facts = environment(plan, started, prefect_python)
@@ -166,6 +171,11 @@ def _pids(text: str) -> dict[str, int]:
             raise typer.BadParameter(f"--cpu takes NAME=PID, such as server=123,db=456, not {part!r}")
         pids[name] = int(pid)
     return pids
+
+
+def _console() -> Console:
+    # Where nobody watches, lines are for a log, whose width is not the terminal's.
+    return Console() if sys.stdout.isatty() else Console(width=170)
 
 
 def _new_output() -> Path:

@@ -89,5 +89,7 @@ def _window(
         window = measured(target, concurrency, timing)
     except (LoadFailed, UnexpectedAnswer, ProcessGone, OSError) as error:
         window = Window(target.name, workload, concurrency, problems=[str(error)])
+    except (LookupError, TypeError, ValueError) as error:
+        window = Window(target.name, workload, concurrency, problems=[f"an answer is not of the dialect: {error!r}"])
     window.repetition = repetition
     return window

@@ -39,6 +39,9 @@ PREFECT_SETTINGS = {
     "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
     "PREFECT_SERVER_METRICS_ENABLED": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
+    # Connections beyond the pool are opened and closed with every burst, which doubled the database's share (seen).
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "5",
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "0",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -122,8 +125,8 @@ def echo(folder: Path) -> Iterator[RunningServer]:
     options = [part for name, value in settings.items() for part in (f"--{name}", value)]
     command = [sys.executable, "-m", "uvicorn", "scripts.benchmarking.echo_app:app", "--port", str(port), *options]
     environment = _environment("UVICORN_") | {"PYTHONPATH": str(_ROOT)}
-    with _running("echo", [*command, "--no-access-log"], port, environment, folder) as (api, pid):
-        yield RunningServer("echo", api, pid, settings | {"access-log": "off"})
+    with _running("echo", [*command, "--no-access-log", "--no-server-header"], port, environment, folder) as (api, pid):
+        yield RunningServer("echo", api, pid, settings | {"access-log": "off", "server-header": "off"})
 
 
 def package_versions(python: Path, *packages: str) -> dict[str, str]:
