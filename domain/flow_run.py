@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.events import Event
 from domain.flow import Labels
@@ -54,9 +54,9 @@ class FlowRunChanges(BaseModel):
 
     name: str | None = None
     flow_version: str | None = None
-    parameters: dict[str, Any] = {}
-    empirical_policy: FlowRunPolicy = FlowRunPolicy()
-    tags: list[str] = []
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    empirical_policy: FlowRunPolicy = Field(default_factory=FlowRunPolicy)
+    tags: list[str] = Field(default_factory=list)
     infrastructure_pid: str | None = None
     job_variables: dict[str, Any] | None = None
 

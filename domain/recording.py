@@ -73,7 +73,7 @@ class LedgerRecorder(ApplicationRecorder, ABC):
 
     @abstractmethod
     def clear(self) -> None:
-        """Delete every event and all that was made of them; the ledger gets another identity. Raises StoreUnavailable."""
+        """Delete every event and all that came of them; the ledger gets another identity. Raises StoreUnavailable."""
 
     @abstractmethod
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class FlowRunPolicy(BaseModel):
@@ -17,7 +17,7 @@ class FlowRunPolicy(BaseModel):
     retry_delay_seconds: float = 0
     retries: int | None = None
     retry_delay: int | None = None
-    pause_keys: list[str] | None = []
+    pause_keys: list[str] | None = Field(default_factory=list)
     resuming: bool | None = False
     retry_type: Literal["in_process", "reschedule"] | None = None
 

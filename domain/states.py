@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class StateType(StrEnum):
@@ -68,7 +68,7 @@ class State(BaseModel):
     timestamp: datetime
     message: str | None = None
     data: Any = None
-    state_details: StateDetails = StateDetails()
+    state_details: StateDetails = Field(default_factory=StateDetails)
 
     @property
     def is_terminal(self) -> bool:

@@ -45,3 +45,9 @@ def _create_read_tables(connection: psycopg.Connection) -> None:
     connection.execute(read_tables_sql().encode())
     connection.execute("CREATE TABLE read.shape (id text NOT NULL)")
     connection.execute(sql.SQL("INSERT INTO read.shape VALUES ({})").format(shape()))
+
+
+async def read_shape(connection: psycopg.AsyncConnection) -> str | None:
+    """The id of the shape that the read tables of a database have."""
+    row = await (await connection.execute("SELECT id FROM read.shape")).fetchone()
+    return row[0] if row else None

@@ -33,7 +33,10 @@ def reachable_programs(installation: Path, account: Account, shared_directory: P
         return installation / "bin"
     copy = shared_directory / f"postgresql-{label}"
     if not copy.exists():
-        _copy(installation, copy)
+        try:
+            _copy(installation, copy)
+        except OSError as error:
+            raise EmbeddedPostgresFailed(f"its programs cannot be copied to {copy} ({error.strerror})") from error
     if not account.can_run(copy / "bin" / "postgres"):
         raise EmbeddedPostgresFailed(
             f"the system user {account.name} can run neither {installation}/bin nor {copy}/bin"

@@ -8,6 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.settings import Settings
+from api.websocket_protocol import HeldPongProtocol
 
 # Longer than clients keep an idle connection, so that none is closed just when a client sends on it.
 KEEP_ALIVE_SECONDS = 75
@@ -38,6 +39,8 @@ def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: C
         create_app(settings, conninfo),
         loop="uvloop",
         http="httptools",
+        ws=HeldPongProtocol,
+        ws_max_size=settings.max_body_bytes,
         lifespan="on",
         access_log=False,
         log_config=None,

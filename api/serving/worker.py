@@ -19,7 +19,7 @@ from api.serving.http_server import make_server
 from api.serving.logs import configure_logging
 from api.settings import Settings
 
-# What closing the application may take after the grace given to its requests.
+# What closing the application may take, after the grace given to its requests.
 CLOSING_SECONDS = 5
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     # uvicorn passes a signal on to the handlers it found, once it has finished: these make that harmless.
     signal.signal(signal.SIGTERM, server.handle_exit)
     signal.signal(signal.SIGINT, server.handle_exit)
-    threading.Thread(target=_stop_with_parent, args=(server, settings.grace_seconds), daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
     server.run(sockets=[listener])
 
 
@@ -69,12 +69,12 @@ def _tell(ready: int) -> None:
     os.write(ready, b"+")
 
 
-def _stop_with_parent(server: uvicorn.Server, grace_seconds: int) -> None:
+def _stop_with_parent(server: uvicorn.Server) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     server.should_exit = True
-    # A server that is stuck must not outlive its parent either.
-    time.sleep(grace_seconds + CLOSING_SECONDS)
+    # Nobody is left to hurry a server that is stuck.
+    time.sleep(CLOSING_SECONDS)
     os._exit(1)
 
 

@@ -1,0 +1,92 @@
+"""The application: all routes on one database, with the queue and the connections that they share."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import openapi
+from api.answer import answer
+from api.call import Services
+from api.command_queue import CommandQueue
+from api.endpoint import Endpoint
+from api.routes import admin, concurrency, events, flow_runs, flows, logs, run_states, task_runs
+from api.settings import Settings
+from domain.ledger import Ledger
+from projections.connection import LedgerConnection, session_options
+from projections.recorder import PostgresLedgerRecorder
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *flow_runs.endpoints,
+    *task_runs.endpoints,
+    *flows.endpoints,
+    *run_states.endpoints,
+    *logs.endpoints,
+    *concurrency.endpoints,
+    *admin.endpoints,
+)
+"""Every endpoint, the busiest first: they are tried in this order."""
+
+
+def create_app(settings: Settings, conninfo: str) -> Starlette:
+    """The ASGI application on a database whose schemas exist."""
+    services = Services(settings, _queue(settings, conninfo), _reads(settings, conninfo))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await services.reads.open()
+        await services.queue.start()
+        try:
+            yield
+        finally:
+            await services.queue.stop()
+            await services.reads.close()
+
+    routes: list[BaseRoute] = [endpoint.route(services) for endpoint in ENDPOINTS]
+    routes.append(events.route(services))
+    routes.extend(openapi.routes(ENDPOINTS))
+    return Flowledger(routes=routes, lifespan=lifespan)
+
+
+class Flowledger(Starlette):
+    """A Starlette whose endpoints answer for their own errors, so that no layer stands between them and the router."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.router(scope, receive, send)
+        except HTTPException as error:
+            headers = dict(error.headers or {})
+            await answer({"detail": error.detail}, error.status_code, headers).send(send)
+
+
+def _queue(settings: Settings, conninfo: str) -> CommandQueue:
+    patience = settings.lock_timeout_seconds
+
+    def open_ledger() -> Ledger:
+        connection = LedgerConnection(conninfo, patience=patience)
+        return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size)
+
+    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience)
+
+
+def _reads(settings: Settings, conninfo: str) -> AsyncConnectionPool[AsyncConnection]:
+    """Connections for queries, opened when needed; a query that takes longer than the time-out is cancelled."""
+    options = session_options(settings.statement_timeout_seconds)
+    conninfo = make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2)
+    return AsyncConnectionPool(
+        conninfo,
+        min_size=1,
+        max_size=settings.read_pool_size,
+        timeout=settings.lock_timeout_seconds,
+        kwargs={"autocommit": True},
+        open=False,
+    )

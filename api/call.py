@@ -1,0 +1,139 @@
+"""One HTTP request as an endpoint sees it: who calls, what was sent, and what the endpoint may use to answer."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.types import Receive, Scope
+
+from api.command_queue import CommandQueue
+from api.dialect import dialect_of
+from api.errors import ClientGone, InvalidRequest, Refused
+from api.settings import Settings
+from api.text import nul_detail, refuse_unrepresentable
+from domain.commands.command import Caller
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all endpoints share: the settings, the command queue, and the connections for reading."""
+
+    settings: Settings
+    queue: CommandQueue
+    reads: AsyncConnectionPool[AsyncConnection]
+
+
+class Call:
+    """One request. Its headers are read once; of several that name the same, the last one counts."""
+
+    __slots__ = ("_headers", "_receive", "_scope", "services")
+
+    def __init__(self, scope: Scope, receive: Receive, services: Services) -> None:
+        self.services = services
+        self._scope = scope
+        self._receive = receive
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+
+    def header(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def user_agent(self) -> str:
+        return self.header(b"user-agent") or ""
+
+    @property
+    def dialect(self) -> str:
+        version = self.header(b"x-prefect-api-version") or ""
+        return dialect_of(self.user_agent, version, self.services.settings.dialect)
+
+    @property
+    def caller(self) -> Caller:
+        actor = self.user_agent or "unknown"
+        return Caller(actor, self.dialect, self.header(b"x-request-id"), self.header(b"traceparent"))
+
+    def id(self, name: str = "id") -> UUID:
+        """An id from the path. A malformed one is no path of server 3.x, and an invalid request to those before it."""
+        text: str = self._scope["path_params"][name]
+        try:
+            if len(text) != 36:
+                raise ValueError(text)
+            return UUID(text)
+        except ValueError:
+            if self.dialect == "prefect-3":
+                raise Refused(404, "Not Found") from None
+            detail = {"loc": ["path", name], "msg": "value is not a valid uuid", "type": "type_error.uuid"}
+            raise InvalidRequest([detail], None) from None
+
+    def text(self, name: str) -> str:
+        """A name from the path."""
+        text: str = self._scope["path_params"][name]
+        if "\0" in text:
+            raise InvalidRequest([nul_detail(["path", name])], None)
+        return text
+
+    def query_id(self, name: str) -> UUID:
+        """An id from the query string. Raises InvalidRequest (422) when it is missing or malformed."""
+        values = parse_qs(self._scope["query_string"].decode("latin-1")).get(name)
+        if values is None:
+            detail = {"type": "missing", "loc": ["query", name], "msg": "Field required", "input": None}
+            raise InvalidRequest([detail], None)
+        try:
+            return UUID(values[-1])
+        except ValueError:
+            what = {"type": "uuid_parsing", "msg": "Input should be a valid UUID", "input": values[-1]}
+            raise InvalidRequest([{**what, "loc": ["query", name]}], None) from None
+
+    async def body(self) -> bytes:
+        """The body as it was sent. Raises Refused (413) beyond the limit, ClientGone when it never came whole."""
+        limit = self.services.settings.max_body_bytes
+        if int(self._headers.get(b"content-length", b"0")) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def parse(self, model: type[M]) -> M:
+        """The body as the model that it must fit; no body counts as {}. Raises InvalidRequest (422), Refused (413)."""
+        body = await self.body() or b"{}"
+        try:
+            parsed = model.model_validate_json(body)
+        except ValidationError as error:
+            raise InvalidRequest.from_validation(error, body) from error
+        refuse_unrepresentable(body)
+        return parsed
+
+    async def parse_as(self, adapter: TypeAdapter[Any]) -> Any:
+        """The body as anything that pydantic can check. Raises InvalidRequest (422) and Refused (413)."""
+        body = await self.body()
+        try:
+            parsed = adapter.validate_json(body)
+        except ValidationError as error:
+            raise InvalidRequest.from_validation(error, body) from error
+        refuse_unrepresentable(body)
+        return parsed
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"The request body is larger than {limit} bytes.")

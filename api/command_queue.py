@@ -1,0 +1,189 @@
+"""From many asynchronous callers to batches on the one ledger thread of this process.
+
+A caller submits a command and waits for its answer. The thread takes whatever waits once it holds the ledger lock, so
+throughput grows with load instead of with commits.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from domain.commands.command import Answer, Command
+from domain.errors import ForeignShape, StoreUnavailable
+from domain.ledger import Ledger, Outcome
+
+CAPACITY = 10_000
+"""Most commands that may wait; beyond that callers are told to come back."""
+
+SWEEP_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class _Waiting:
+    """One command, the future that its caller awaits, and when it came in (monotonic seconds)."""
+
+    __slots__ = ("command", "future", "since")
+
+    def __init__(self, command: Command, future: "asyncio.Future[Answer]") -> None:
+        self.command = command
+        self.future = future
+        self.since = time.monotonic()
+
+
+class CommandQueue:
+    """The ledger thread and what waits for it.
+
+    `patience` is how many seconds a command may wait for a store that does not answer; `give_up` is when its caller is
+    told so even though the thread hangs in a call.
+    """
+
+    def __init__(
+        self, open_ledger: Callable[[], Ledger], *, batch_size: int = 300, patience: float = 2.0, give_up: float = 5.0
+    ) -> None:
+        self._open_ledger = open_ledger
+        self._batch_size = batch_size
+        self._patience = patience
+        self._give_up = give_up
+        self._waiting: deque[_Waiting] = deque()
+        self._clearings: deque[asyncio.Future[None]] = deque()
+        self._pending: dict[asyncio.Future[Any], float] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the ledger thread; callers are answered on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Answer what waits, then end the thread."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, self._give_up)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def execute(self, command: Command) -> Answer:
+        """The answer to a command, once it is durable. Raises the LedgerError that it failed with."""
+        return await self.submit(command)
+
+    def submit(self, command: Command) -> "asyncio.Future[Answer]":
+        """Put a command in line; the future gets its answer or its error. Raises StoreUnavailable when it is too long."""
+        if self._stopping or len(self._waiting) >= CAPACITY:
+            raise StoreUnavailable("too many commands are waiting" if not self._stopping else "the server is stopping")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        waiting = _Waiting(command, future)
+        self._pending[future] = waiting.since
+        self._waiting.append(waiting)
+        self._wake.set()
+        return future
+
+    async def clear(self) -> None:
+        """Empty the ledger, between two batches. Raises StoreUnavailable."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._clearings.append(future)
+        self._wake.set()
+        await future
+
+    def _run(self) -> None:
+        ledger = self._open_ledger()
+        while not (self._stopping and not self._waiting):
+            self._wake.wait()
+            self._wake.clear()
+            while self._clearings:
+                self._clear(ledger, self._clearings.popleft())
+            while self._waiting:
+                self._execute_waiting(ledger)
+        ledger.close()
+
+    def _clear(self, ledger: Ledger, future: "asyncio.Future[None]") -> None:
+        try:
+            ledger.clear()
+        except Exception as error:
+            self._loop.call_soon_threadsafe(future.set_exception, error)
+        else:
+            self._loop.call_soon_threadsafe(future.set_result, None)
+
+    def _execute_waiting(self, ledger: Ledger) -> None:
+        taken: list[_Waiting] = []
+
+        def take() -> list[Command]:
+            while self._waiting and len(taken) < self._batch_size:
+                taken.append(self._waiting.popleft())
+            return [waiting.command for waiting in taken]
+
+        try:
+            outcomes = ledger.execute(take)
+        except StoreUnavailable as error:
+            self._put_off(taken, error)
+        except Exception as error:
+            if not isinstance(error, ForeignShape):
+                log.exception("a batch of commands failed", commands=len(taken))
+            self._fail([*taken, *self._take_all()], error)
+        else:
+            self._post([(waiting.future, outcome) for waiting, outcome in zip(taken, outcomes, strict=True)])
+
+    def _put_off(self, taken: list[_Waiting], error: StoreUnavailable) -> None:
+        """Try again with those that have waited less than the patience, and fail the others.
+
+        What may have happened already is not tried again: it would happen twice.
+        """
+        if error.outcome_unknown:
+            self._fail(taken, error)
+        else:
+            self._waiting.extendleft(reversed(taken))
+        oldest = time.monotonic() - self._patience
+        impatient = []
+        while self._waiting and self._waiting[0].since < oldest:
+            impatient.append(self._waiting.popleft())
+        self._fail(impatient, error)
+        if self._waiting and not self._stopping:
+            self._wake.wait(0.05)
+        elif self._stopping:
+            self._fail(self._take_all(), error)
+
+    def _take_all(self) -> list[_Waiting]:
+        everything = []
+        while self._waiting:
+            everything.append(self._waiting.popleft())
+        return everything
+
+    def _fail(self, those: list[_Waiting], error: Exception) -> None:
+        self._post([(waiting.future, Outcome(waiting.command, error=error)) for waiting in those])
+
+    def _post(self, results: "list[tuple[asyncio.Future[Answer], Outcome]]") -> None:
+        if results:
+            self._loop.call_soon_threadsafe(self._deliver, results)
+
+    def _deliver(self, results: "list[tuple[asyncio.Future[Answer], Outcome]]") -> None:
+        for future, outcome in results:
+            self._pending.pop(future, None)
+            if future.done():
+                continue
+            if outcome.error is not None:
+                future.set_exception(outcome.error)
+            else:
+                future.set_result(outcome.answer)
+
+    async def _sweep(self) -> None:
+        """Answer callers whose command the thread has held for too long, as it does when the store hangs."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            oldest = time.monotonic() - self._give_up
+            for future, since in list(self._pending.items()):
+                if since > oldest:
+                    break
+                self._pending.pop(future, None)
+                if not future.done():
+                    future.set_exception(StoreUnavailable("no answer in time", outcome_unknown=True))

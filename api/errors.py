@@ -1,0 +1,87 @@
+"""From errors to answers: each type of error has one status and a body that clients already parse."""
+
+import json
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg_pool import PoolClosed, PoolTimeout
+from pydantic import ValidationError
+
+from api.answer import Answer, answer
+from domain.errors import ForeignShape, IdTaken, MissingReference, NotFound, StoreUnavailable, Unstorable
+
+log = structlog.get_logger(__name__)
+
+INTEGRITY = (
+    "Data integrity conflict. This usually means a unique or foreign key constraint was violated."
+    " See server logs for details."
+)
+"""The sentence by which every recorded server says that a request names something that does not exist."""
+
+UNAVAILABLE = (StoreUnavailable, ForeignShape, psycopg.OperationalError, PoolTimeout, PoolClosed)
+
+
+class ClientGone(Exception):
+    """The client went away before its request was whole; nobody waits for an answer."""
+
+
+class InvalidRequest(Exception):
+    """A request whose body or parameters are not what the endpoint takes.
+
+    `details` are pydantic's, `body` is what was sent, as far as it could be read.
+    """
+
+    def __init__(self, details: list[dict[str, Any]], body: Any) -> None:
+        super().__init__("Invalid request received.")
+        self.details = details
+        self.body = body
+
+    @classmethod
+    def from_validation(cls, error: ValidationError, body: bytes) -> "InvalidRequest":
+        """The same error with locations that begin at the request's body."""
+        details = json.loads(error.json(include_url=False))
+        if details and details[0]["type"] == "json_invalid":
+            reason = details[0].get("ctx", {}).get("error", "")
+            detail = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": {}}
+            return cls([{**detail, "ctx": {"error": reason}}], body.decode(errors="replace"))
+        for detail in details:
+            detail["loc"] = ["body", *detail["loc"]]
+        return cls(details, json.loads(body or b"null"))
+
+
+class Refused(Exception):
+    """A request that is understood and not granted: its status and one sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+def answer_to(error: Exception, path: str) -> Answer:
+    """The answer to a request for `path` that failed with this error."""
+    if isinstance(error, InvalidRequest):
+        body = {"exception_message": str(error), "exception_detail": error.details, "request_body": error.body}
+        return answer(body, 422)
+    if isinstance(error, Refused):
+        return answer({"detail": error.sentence}, error.status)
+    if isinstance(error, NotFound):
+        return _not_found(error, path)
+    if isinstance(error, MissingReference | IdTaken):
+        log.info("a request conflicts with the ledger", reason=str(error), path=path)
+        return answer({"detail": INTEGRITY}, 409)
+    if isinstance(error, Unstorable):
+        return answer({"exception_message": "Invalid request received.", "exception_detail": str(error)}, 422)
+    if isinstance(error, UNAVAILABLE):
+        log.warning("the database does not serve a request", reason=str(error).partition("\n")[0], path=path)
+        return answer({"exception_message": "Service Unavailable"}, 503, {"Retry-After": "1"})
+    log.error("a request failed", path=path, exc_info=error)
+    return answer({"exception_message": "Internal Server Error"}, 500)
+
+
+def _not_found(error: NotFound, path: str) -> Answer:
+    """Proposals for an unknown run are answered in other words than requests for it."""
+    if path.rstrip("/").endswith("/set_state"):
+        return answer({"exception_message": str(error)}, 404)
+    return answer({"detail": f"{error.kind} not found"}, 404)

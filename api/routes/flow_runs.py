@@ -1,0 +1,134 @@
+"""Flow runs: made, read, changed, deleted; states proposed; lists and counts."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from api.answer import NO_CONTENT, Answer
+from api.bodies import FlowRunCreate, SetStateBody, pending, run_name
+from api.call import Call
+from api.endpoint import Endpoints
+from api.routes.answers import found, made, orchestrated
+from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, page_of
+from domain.commands.command import Deleted
+from domain.commands.flow_runs import CreateFlowRun, DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
+from domain.flow import Labels
+from domain.flow_run import FlowRunChanges
+from domain.ids import new_id
+from projections import queries
+
+endpoints = Endpoints()
+LABELS: TypeAdapter[Any] = TypeAdapter(Labels)
+NONE = "There is none"
+
+
+@endpoints.add(
+    "POST",
+    "/flow_runs/{id}/set_state",
+    "Propose a state for a flow run",
+    body=SetStateBody,
+    answers={201: "A new state was set", 200: "The run stays in its state", 404: NONE},
+)
+async def set_flow_run_state(call: Call, body: SetStateBody) -> Answer:
+    command = SetFlowRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
+    return orchestrated(await call.services.queue.execute(command))
+
+
+@endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})
+async def read_flow_run(call: Call) -> Answer:
+    id = call.id()
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_flow_run(connection, id), "Flow run")
+
+
+@endpoints.add(
+    "POST",
+    "/flow_runs/",
+    "Make a flow run, or find the one made under the same idempotency key",
+    body=FlowRunCreate,
+    answers={201: "The new flow run", 200: "The flow run that was there", 409: "It names what does not exist"},
+)
+async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
+    command = CreateFlowRun(
+        caller=call.caller,
+        id=new_id(),
+        flow_id=body.flow_id,
+        name=run_name(body.name),
+        state=body.state.proposed() if body.state else pending(),
+        parameters=body.parameters,
+        context=body.context,
+        tags=body.tags,
+        labels=body.labels or {},
+        empirical_policy=body.empirical_policy,
+        idempotency_key=body.idempotency_key,
+        flow_version=body.flow_version,
+        deployment_id=body.deployment_id,
+        parent_task_run_id=body.parent_task_run_id,
+        infrastructure_document_id=body.infrastructure_document_id,
+        work_pool_name=body.work_pool_name,
+        work_queue_name=body.work_queue_name,
+        job_variables=body.job_variables,
+    )
+    return made(await call.services.queue.execute(command))
+
+
+@endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
+async def read_flow_runs(call: Call, body: FilterFlowRuns) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        return Answer(
+            await queries.read_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+        )
+
+
+@endpoints.add("POST", "/flow_runs/count", "Count flow runs", body=CountFlowRuns, answers={200: "Their number"})
+async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
+    async with call.services.reads.connection() as connection:
+        return Answer(b"%d" % await queries.count_flow_runs(connection, **body.filters()))
+
+
+@endpoints.add(
+    "POST", "/flow_runs/paginate", "List flow runs by pages", body=PaginateFlowRuns, answers={200: "One page"}
+)
+async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        count = await queries.count_flow_runs(connection, **body.filters())
+        offset = (body.page - 1) * limit
+        results = await queries.read_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
+    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))
+
+
+@endpoints.add(
+    "PATCH",
+    "/flow_runs/{id}",
+    "Change what the body names of a flow run",
+    body=FlowRunChanges,
+    answers={204: "Done", 404: NONE},
+)
+async def update_flow_run(call: Call, body: FlowRunChanges) -> Answer:
+    await call.services.queue.execute(UpdateFlowRun(caller=call.caller, id=call.id(), changes=body))
+    return NO_CONTENT
+
+
+@endpoints.add(
+    "PATCH", "/flow_runs/{id}/labels", "Add labels to a flow run", body=Labels, answers={204: "Done", 404: NONE}
+)
+async def update_flow_run_labels(call: Call) -> Answer:
+    labels = await call.parse_as(LABELS)
+    await call.services.queue.execute(LabelFlowRun(caller=call.caller, id=call.id(), labels=labels))
+    return NO_CONTENT
+
+
+@endpoints.add(
+    "DELETE",
+    "/flow_runs/{id}",
+    "Delete a flow run and its task runs; their history stays in the ledger",
+    answers={204: "Done", 404: NONE},
+)
+async def delete_flow_run(call: Call) -> Answer:
+    command = DeleteFlowRun(caller=call.caller, id=call.id())
+    while True:
+        answer = await call.services.queue.execute(command)
+        if isinstance(answer, Deleted) and answer.finished:
+            return NO_CONTENT

@@ -1,0 +1,73 @@
+"""Flows: made by name, read, listed, counted."""
+
+from api.answer import NO_CONTENT, Answer
+from api.bodies import FlowCreate, FlowUpdate
+from api.call import Call
+from api.endpoint import Endpoints
+from api.routes.answers import found, made
+from api.routes.listing import CountFlows, FilterFlows, PaginateFlows, page_of
+from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.ids import new_id
+from projections import queries
+
+endpoints = Endpoints()
+
+
+@endpoints.add(
+    "POST",
+    "/flows/",
+    "Make a flow of that name, or find the one there is",
+    body=FlowCreate,
+    answers={201: "The new flow", 200: "The flow that had the name already"},
+)
+async def create_flow(call: Call, body: FlowCreate) -> Answer:
+    command = CreateFlow(caller=call.caller, id=new_id(), name=body.name, tags=body.tags, labels=body.labels or {})
+    return made(await call.services.queue.execute(command))
+
+
+@endpoints.add("GET", "/flows/{id}", "Read a flow", answers={200: "The flow", 404: "There is none"})
+async def read_flow(call: Call) -> Answer:
+    id = call.id()
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_flow(connection, id), "Flow")
+
+
+@endpoints.add("GET", "/flows/name/{name}", "Read a flow by its name", answers={200: "The flow", 404: "There is none"})
+async def read_flow_by_name(call: Call) -> Answer:
+    name = call.text("name")
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_flow_by_name(connection, name), "Flow")
+
+
+@endpoints.add(
+    "PATCH", "/flows/{id}", "Give a flow other tags", body=FlowUpdate, answers={204: "Done", 404: "There is none"}
+)
+async def update_flow(call: Call, body: FlowUpdate) -> Answer:
+    tags = body.tags if "tags" in body.model_fields_set else None
+    await call.services.queue.execute(UpdateFlow(caller=call.caller, id=call.id(), tags=tags))
+    return NO_CONTENT
+
+
+@endpoints.add("POST", "/flows/filter", "List flows", body=FilterFlows, answers={200: "The flows"})
+async def read_flows(call: Call, body: FilterFlows) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        return Answer(
+            await queries.read_flows(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+        )
+
+
+@endpoints.add("POST", "/flows/count", "Count flows", body=CountFlows, answers={200: "Their number"})
+async def count_flows(call: Call, body: CountFlows) -> Answer:
+    async with call.services.reads.connection() as connection:
+        return Answer(b"%d" % await queries.count_flows(connection, **body.filters()))
+
+
+@endpoints.add("POST", "/flows/paginate", "List flows by pages", body=PaginateFlows, answers={200: "One page"})
+async def paginate_flows(call: Call, body: PaginateFlows) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        count = await queries.count_flows(connection, **body.filters())
+        offset = (body.page - 1) * limit
+        results = await queries.read_flows(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
+    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))

@@ -1,0 +1,37 @@
+"""The states that runs have had, each by its id or all of one run, oldest first."""
+
+from api.answer import Answer
+from api.call import Call
+from api.endpoint import Endpoints
+from api.routes.answers import found
+from projections import queries
+
+endpoints = Endpoints()
+
+
+@endpoints.add("GET", "/flow_run_states/", "The history of a flow run (`?flow_run_id=`)")
+async def read_flow_run_states(call: Call) -> Answer:
+    id = call.query_id("flow_run_id")
+    async with call.services.reads.connection() as connection:
+        return Answer(await queries.read_flow_run_states(connection, id))
+
+
+@endpoints.add("GET", "/flow_run_states/{id}", "One state of a flow run")
+async def read_flow_run_state(call: Call) -> Answer:
+    id = call.id()
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_flow_run_state(connection, id), "Flow run state")
+
+
+@endpoints.add("GET", "/task_run_states/", "The history of a task run (`?task_run_id=`)")
+async def read_task_run_states(call: Call) -> Answer:
+    id = call.query_id("task_run_id")
+    async with call.services.reads.connection() as connection:
+        return Answer(await queries.read_task_run_states(connection, id))
+
+
+@endpoints.add("GET", "/task_run_states/{id}", "One state of a task run")
+async def read_task_run_state(call: Call) -> Answer:
+    id = call.id()
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_task_run_state(connection, id), "Task run state")

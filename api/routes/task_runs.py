@@ -1,0 +1,102 @@
+"""Task runs: made, read, changed, deleted; states proposed; lists and counts."""
+
+from api.answer import NO_CONTENT, Answer
+from api.bodies import SetStateBody, TaskRunCreate, TaskRunUpdate, pending, run_name
+from api.call import Call
+from api.endpoint import Endpoints
+from api.routes.answers import found, made, orchestrated
+from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, page_of
+from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, SetTaskRunState, TaskRunFacts, UpdateTaskRun
+from domain.ids import new_id
+from projections import queries
+
+endpoints = Endpoints()
+NONE = "There is none"
+
+
+@endpoints.add(
+    "POST",
+    "/task_runs/{id}/set_state",
+    "Propose a state for a task run",
+    body=SetStateBody,
+    answers={201: "A new state was set", 200: "The run stays in its state", 404: NONE},
+)
+async def set_task_run_state(call: Call, body: SetStateBody) -> Answer:
+    command = SetTaskRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
+    return orchestrated(await call.services.queue.execute(command))
+
+
+@endpoints.add("GET", "/task_runs/{id}", "Read a task run", answers={200: "The task run", 404: NONE})
+async def read_task_run(call: Call) -> Answer:
+    id = call.id()
+    async with call.services.reads.connection() as connection:
+        return found(await queries.read_task_run(connection, id), "Task")
+
+
+@endpoints.add(
+    "POST",
+    "/task_runs/",
+    "Make a task run, or find the one of the same flow run with the same keys",
+    body=TaskRunCreate,
+    answers={201: "The new task run", 200: "The task run that was there", 409: "It names what does not exist"},
+)
+async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
+    facts = TaskRunFacts(
+        flow_run_id=body.flow_run_id,
+        name=run_name(body.name),
+        task_key=body.task_key,
+        dynamic_key=body.dynamic_key,
+        tags=body.tags,
+        labels=body.labels or {},
+        task_inputs=body.task_inputs,
+        empirical_policy=body.empirical_policy,
+        cache_key=body.cache_key,
+        cache_expiration=body.cache_expiration,
+        task_version=body.task_version,
+    )
+    state = body.state.proposed() if body.state else pending()
+    command = CreateTaskRun(caller=call.caller, id=body.id or new_id(), facts=facts, state=state)
+    return made(await call.services.queue.execute(command))
+
+
+@endpoints.add("POST", "/task_runs/filter", "List task runs", body=FilterTaskRuns, answers={200: "The task runs"})
+async def read_task_runs(call: Call, body: FilterTaskRuns) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        return Answer(
+            await queries.read_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+        )
+
+
+@endpoints.add("POST", "/task_runs/count", "Count task runs", body=CountTaskRuns, answers={200: "Their number"})
+async def count_task_runs(call: Call, body: CountTaskRuns) -> Answer:
+    async with call.services.reads.connection() as connection:
+        return Answer(b"%d" % await queries.count_task_runs(connection, **body.filters()))
+
+
+@endpoints.add(
+    "POST", "/task_runs/paginate", "List task runs by pages", body=PaginateTaskRuns, answers={200: "One page"}
+)
+async def paginate_task_runs(call: Call, body: PaginateTaskRuns) -> Answer:
+    limit = page_of(call, body.limit)
+    async with call.services.reads.connection() as connection:
+        count = await queries.count_task_runs(connection, **body.filters())
+        offset = (body.page - 1) * limit
+        results = await queries.read_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
+    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))
+
+
+@endpoints.add(
+    "PATCH", "/task_runs/{id}", "Give a task run another name", body=TaskRunUpdate, answers={204: "Done", 404: NONE}
+)
+async def update_task_run(call: Call, body: TaskRunUpdate) -> Answer:
+    await call.services.queue.execute(UpdateTaskRun(caller=call.caller, id=call.id(), name=body.name))
+    return NO_CONTENT
+
+
+@endpoints.add(
+    "DELETE", "/task_runs/{id}", "Delete a task run; its history stays in the ledger", answers={204: "Done", 404: NONE}
+)
+async def delete_task_run(call: Call) -> Answer:
+    await call.services.queue.execute(DeleteTaskRun(caller=call.caller, id=call.id()))
+    return NO_CONTENT

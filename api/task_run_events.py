@@ -1,0 +1,124 @@
+"""Task runs as 3.x clients report them: from one client event to one command.
+
+Source: frames recorded from client 3.9.1. One event `prefect.task-run.<StateName>` is sent for every state a task run
+enters; only those labelled as orchestrated by the client are reports.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from api.text import without_nul
+from domain.commands.command import Caller
+from domain.commands.task_runs import ReportTaskRunState, TaskRunFacts
+from domain.flow import Labels
+from domain.run_policy import TaskRunPolicy
+from domain.states import State, StateDetails, StateType, default_name
+from domain.task_run import ReportedCounters, TaskInputs
+
+PREFIX = "prefect.task-run."
+
+
+class ReportedState(BaseModel):
+    type: StateType
+    name: str | None = None
+    message: str | None = None
+    state_details: StateDetails = Field(default_factory=StateDetails)
+    data: Any = None
+
+
+class ReportedTaskRun(ReportedCounters):
+    name: str
+    task_key: str
+    dynamic_key: str
+    tags: list[str] = Field(default_factory=list)
+    labels: Labels = Field(default_factory=dict)
+    task_inputs: TaskInputs = Field(default_factory=dict)
+    empirical_policy: TaskRunPolicy = Field(default_factory=TaskRunPolicy)
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+    task_version: str | None = None
+
+
+class Report(BaseModel):
+    validated_state: ReportedState
+    task_run: ReportedTaskRun
+
+
+class ClientEvent(BaseModel):
+    """An event as clients send it; `resource` and each of `related` are labels of one thing."""
+
+    id: UUID
+    occurred: datetime
+    event: str
+    resource: dict[str, str]
+    related: list[dict[str, str]] = []
+    payload: Any = None
+    follows: UUID | None = None
+
+    @property
+    def is_task_run_report(self) -> bool:
+        return self.event.startswith(PREFIX) and self.resource.get("prefect.orchestration") == "client"
+
+
+EVENTS: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
+
+
+def parse_event(frame: str) -> ClientEvent:
+    """The event of one text frame. A NUL character in a string, which the ledger cannot keep, becomes U+FFFD.
+
+    Raises pydantic.ValidationError for what is no event.
+    """
+    if "\\u0000" in frame:
+        return EVENTS.validate_python(without_nul(from_json(frame)))
+    return EVENTS.validate_json(frame)
+
+
+def report_of(event: ClientEvent, caller: Caller) -> ReportTaskRunState | None:
+    """The command that takes a reported state down, or None for any other event. Raises pydantic.ValidationError."""
+    if not event.is_task_run_report:
+        return None
+    report = Report.model_validate(event.payload)
+    state, run = report.validated_state, report.task_run
+    return ReportTaskRunState(
+        caller=caller,
+        id=UUID(event.resource["prefect.resource.id"].removeprefix(PREFIX)),
+        facts=TaskRunFacts(
+            flow_run_id=_flow_run_id(event),
+            name=run.name,
+            task_key=run.task_key,
+            dynamic_key=run.dynamic_key,
+            tags=run.tags,
+            labels=run.labels,
+            task_inputs=run.task_inputs,
+            empirical_policy=run.empirical_policy,
+            cache_key=run.cache_key,
+            cache_expiration=run.cache_expiration,
+            task_version=run.task_version,
+        ),
+        state=State(
+            id=event.id,
+            type=state.type,
+            name=state.name or default_name(state.type),
+            timestamp=event.occurred,
+            message=state.message,
+            data=state.data,
+            state_details=state.state_details.model_copy(update={"deferred": state.state_details.deferred or False}),
+        ),
+        follows=event.follows,
+        counters=ReportedCounters.model_validate(run.model_dump(include=set(ReportedCounters.model_fields))),
+    )
+
+
+def _flow_run_id(event: ClientEvent) -> UUID | None:
+    for related in event.related:
+        if related.get("prefect.resource.role") == "flow-run":
+            return UUID(related["prefect.resource.id"].removeprefix("prefect.flow-run."))
+    return None
+
+
+BAD_EVENT = (ValidationError, ValueError, KeyError)
+"""What parsing an event, or making a report of it, raises when a client sends something else."""
