@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from api.embedded_postgres import embedded_postgres
@@ -220,8 +221,12 @@ def test_a_dead_worker_is_replaced(errors: Path, conninfo: str) -> None:
 
 def test_workers_end_when_their_parent_is_killed_and_the_next_start_takes_over(tmp_path: Path, errors: Path) -> None:
     data_dir = tmp_path / "data"
-    with serving(errors, data_dir=data_dir, workers=2) as server:
+    with (
+        serving(errors, data_dir=data_dir, workers=2, grace_seconds=600) as server,
+        ThreadPoolExecutor() as pool,
+    ):
         workers = server.pids(2)
+        pool.submit(server.get, "for_ever")
         server.process.kill()
         server.process.wait()
         wait_until(lambda: not any(map(is_alive, workers)))
@@ -292,6 +297,19 @@ def test_an_unusable_database_is_said_in_one_sentence() -> None:
     assert done.returncode == 1
     assert re.fullmatch(r"The database \(host=127\.0\.0\.1 port=1 .*\) cannot be reached: .*\.\n", done.stderr)
     assert "sesame" not in done.stderr
+
+
+def test_a_database_in_which_no_tables_may_be_made_is_said_in_one_sentence(empty_database: str) -> None:
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE ROLE guest")
+    try:
+        as_guest = f"{empty_database} options='-c role=guest'"
+        done = run("-m", "scripts.cli", "serve", "--port", "0", database_url=as_guest)
+        assert done.returncode == 1
+        assert re.fullmatch(r"The tables of .* cannot be made: permission denied for database .*\.\n", done.stderr)
+    finally:
+        with psycopg.connect(empty_database) as connection:
+            connection.execute("DROP ROLE guest")
 
 
 def test_settings_that_cannot_be_used_are_named_one_a_line() -> None:
