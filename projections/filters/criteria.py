@@ -1,0 +1,195 @@
+"""What a filter can ask of one field, as clients write it, and the SQL that each question stands for.
+
+An empty list given to `any_` matches nothing, one given to `not_any_` or `all_` everything. A null field fits
+no list that holds something, neither of `any_` nor of `not_any_`. Both ends of a range of times belong to it; a time
+without an offset is in UTC. Source: answers of server 3.8.8 on PostgreSQL, whose `like_` however takes `%` and `_` for
+wildcards; here they mean themselves.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+from psycopg import sql
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from domain.states import StateType
+from projections.filters.condition import Condition, Operator, compare, joined
+
+Test = Callable[[sql.Composable, Any], Condition]
+
+
+def in_utc(time: datetime) -> datetime:
+    """The time in UTC, where PostgreSQL and Python agree about it. Raises ValueError outside of the years 1 to 9999."""
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time must lie in the years 1 to 9999") from error
+
+
+def _refuse(value: Any, info: ValidationInfo) -> None:
+    if value is not None:
+        raise ValueError(f"{info.field_name} cannot be filtered by yet")
+
+
+Time = Annotated[datetime, AfterValidator(in_utc)]
+NotYet = Annotated[None, BeforeValidator(_refuse)]
+"""A field of the dialect that speaks of things the ledger does not hold yet: null, or the request is refused."""
+
+
+def partial_match(text: str) -> str:
+    """The pattern by which LIKE finds a text anywhere in another, its wildcards meaning themselves."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _any(column: sql.Composable, values: list[Any]) -> Condition:
+    # With `=` an index on the column and a time gives rows in order of the time; with ANY they would have to be sorted.
+    if len(values) == 1:
+        return compare("{} = %s", column, values[0])
+    return compare("{} = ANY(%s)", column, values)
+
+
+def _not_any(column: sql.Composable, values: list[Any]) -> Condition:
+    return compare("{} <> ALL(%s)", column, values)
+
+
+def _is_null(column: sql.Composable, wanted: bool) -> Condition:
+    return compare("{} IS NULL" if wanted else "{} IS NOT NULL", column)
+
+
+def _is_empty(column: sql.Composable, wanted: bool) -> Condition:
+    return compare("{} = '{{}}'" if wanted else "{} <> '{{}}'", column)
+
+
+def _at_least(column: sql.Composable, value: Any) -> Condition:
+    return compare("{} >= %s", column, value)
+
+
+def _at_most(column: sql.Composable, value: Any) -> Condition:
+    return compare("{} <= %s", column, value)
+
+
+class Criteria(BaseModel):
+    """What a filter asks of one field; subclasses name the questions. A question that is null is not asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    TESTS: ClassVar[Mapping[str, Test]] = {
+        "any_": _any,
+        "not_any_": _not_any,
+        "is_null_": _is_null,
+        "like_": lambda column, text: compare("{} ILIKE %s", column, partial_match(text)),
+        "after_": _at_least,
+        "before_": _at_most,
+        "ge_": _at_least,
+        "le_": _at_most,
+    }
+
+    def conditions(self, table: str, column: str) -> Iterator[Condition]:
+        """One condition for each question, of a column of a table that the statement speaks of by that name."""
+        identifier = sql.Identifier(table, column)
+        for question, value in self:
+            if question != "operator" and value is not None:
+                yield self.TESTS[question](identifier, value)
+
+    def condition(self, table: str, column: str) -> Condition:
+        """All questions as one."""
+        return joined(Operator.AND, self.conditions(table, column))
+
+
+class JoinedCriteria(Criteria):
+    """Criteria whose caller says how they are joined."""
+
+    operator: Operator = Operator.AND
+
+    def condition(self, table: str, column: str) -> Condition:
+        return joined(self.operator, self.conditions(table, column))
+
+
+class AnyId(Criteria):
+    any_: list[UUID] | None = None
+
+
+class AnyOrNotAnyId(AnyId):
+    not_any_: list[UUID] | None = None
+
+
+class AnyOrNoId(JoinedCriteria):
+    any_: list[UUID] | None = None
+    is_null_: bool | None = None
+
+
+class AnyText(Criteria):
+    any_: list[str] | None = None
+
+
+class AnyOrNotAnyText(AnyText):
+    not_any_: list[str] | None = None
+
+
+class Name(AnyText):
+    like_: str | None = None
+
+
+class TimeRange(Criteria):
+    before_: Time | None = None
+    after_: Time | None = None
+
+
+class TimeRangeOrNone(TimeRange):
+    is_null_: bool | None = None
+
+
+class AnyStateType(Criteria):
+    any_: list[StateType] | None = None
+
+
+class AnyOrNotAnyStateType(AnyStateType):
+    not_any_: list[StateType] | None = None
+
+
+class StateCriteria(JoinedCriteria):
+    """What the state a run is in must be; subclasses name its `type` and `name`, which are columns of the run's row."""
+
+    def conditions(self, table: str, column: str) -> Iterator[Condition]:
+        for field, criteria in self:
+            if isinstance(criteria, Criteria):
+                yield from criteria.conditions(table, f"{column}_{field}")
+
+
+class Tags(JoinedCriteria):
+    """`all_`: carries all these tags, and perhaps others. `is_null_`: carries none at all."""
+
+    TESTS: ClassVar[Mapping[str, Test]] = {
+        "all_": lambda column, tags: compare("{} @> %s", column, tags),
+        "any_": lambda column, tags: compare("{} && %s", column, tags),
+        "is_null_": _is_empty,
+    }
+
+    all_: list[str] | None = None
+    is_null_: bool | None = None
+
+
+class AnyOrAllTags(Tags):
+    any_: list[str] | None = None
+
+
+class Entity(BaseModel):
+    """A filter of one kind of thing: criteria for its fields. A field's name is the name of its column."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    TABLE: ClassVar[str]
+
+    operator: Operator = Operator.AND
+
+    def condition(self) -> Condition:
+        """The filter as a condition on the rows of its table."""
+        return joined(
+            self.operator,
+            [criteria.condition(self.TABLE, field) for field, criteria in self if isinstance(criteria, Criteria)],
+        )

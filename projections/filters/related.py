@@ -1,0 +1,64 @@
+"""Filters of several kinds of things as one condition on one of them: flows by their runs, runs by their flow, ….
+
+A filter of another kind, even one that asks nothing, leaves out what has no such thing. Where a flow is to have a flow
+run and a task run, they belong together: the task run is one of that flow run.
+"""
+
+from typing import TypedDict
+
+from projections.filters.condition import Condition, Operator, exists, joined
+from projections.filters.flow_runs import FlowRunFilter
+from projections.filters.flows import FlowFilter
+from projections.filters.task_runs import TaskRunFilter
+
+RUNS_OF_FLOW = "FROM read.flow_runs WHERE flow_runs.flow_id = flows.id"
+RUNS_WITH_TASKS_OF_FLOW = (
+    "FROM read.flow_runs JOIN read.task_runs ON task_runs.flow_run_id = flow_runs.id WHERE flow_runs.flow_id = flows.id"
+)
+FLOW_OF_RUN = "FROM read.flows WHERE flows.id = flow_runs.flow_id"
+TASKS_OF_RUN = "FROM read.task_runs WHERE task_runs.flow_run_id = flow_runs.id"
+RUN_OF_TASK = "FROM read.flow_runs WHERE flow_runs.id = task_runs.flow_run_id"
+
+
+class Filters(TypedDict, total=False):
+    """What a list or a count may be restricted by, whichever kind of thing it is of."""
+
+    flows: FlowFilter | None
+    flow_runs: FlowRunFilter | None
+    task_runs: TaskRunFilter | None
+
+
+def flows_where(filters: Filters) -> Condition:
+    """The condition on `read.flows` of flows that fit, and have runs that fit."""
+    parts = _own(filters.get("flows"))
+    flow_runs, task_runs = filters.get("flow_runs"), filters.get("task_runs")
+    if task_runs is not None:
+        parts.append(exists(RUNS_WITH_TASKS_OF_FLOW, *_own(flow_runs), *_own(task_runs)))
+    elif flow_runs is not None:
+        parts.append(exists(RUNS_OF_FLOW, *_own(flow_runs)))
+    return joined(Operator.AND, parts)
+
+
+def flow_runs_where(filters: Filters) -> Condition:
+    """The condition on `read.flow_runs` of flow runs that fit, of a flow that fits, with a task run that fits."""
+    parts = _own(filters.get("flow_runs"))
+    flows, task_runs = filters.get("flows"), filters.get("task_runs")
+    if flows is not None:
+        parts.append(exists(FLOW_OF_RUN, *_own(flows)))
+    if task_runs is not None:
+        parts.append(exists(TASKS_OF_RUN, *_own(task_runs)))
+    return joined(Operator.AND, parts)
+
+
+def task_runs_where(filters: Filters) -> Condition:
+    """The condition on `read.task_runs` of task runs that fit, in a flow run that fits, of a flow that fits."""
+    parts = _own(filters.get("task_runs"))
+    flows, flow_runs = filters.get("flows"), filters.get("flow_runs")
+    if flows is not None or flow_runs is not None:
+        of_flow = [] if flows is None else [exists(FLOW_OF_RUN, *_own(flows))]
+        parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow))
+    return joined(Operator.AND, parts)
+
+
+def _own(filter: FlowFilter | FlowRunFilter | TaskRunFilter | None) -> list[Condition]:
+    return [] if filter is None else [filter.condition()]

@@ -1,0 +1,69 @@
+"""Log lines, as clients send them and ask for them back. They are telemetry: no event, no state, no rule."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import AsyncConnection, sql
+from psycopg.types.json import Json
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from domain.ids import new_id
+from projections.filters import LogFilter
+from projections.filters.condition import EVERY_ROW
+from projections.filters.criteria import Time
+from projections.queries import PAGE_SIZE, read_list
+from projections.sorting import LogSort, order_by
+
+LOGS = sql.SQL("telemetry.logs")
+
+LOG_DOCUMENT = sql.SQL(
+    "json_build_object('id', id, 'created', {created}, 'updated', {created}, 'name', name, 'level', level,"
+    " 'message', message, 'timestamp', {timestamp}, 'flow_run_id', flow_run_id, 'task_run_id', task_run_id)::text"
+).format(
+    created=sql.SQL("""to_char(created AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
+    timestamp=sql.SQL("""to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
+)
+
+WRITE_LOGS = """
+INSERT INTO telemetry.logs (id, created, name, level, message, timestamp, flow_run_id, task_run_id)
+SELECT id, now(), name, level, message, timestamp, flow_run_id, task_run_id
+FROM json_to_recordset(%s) AS line(
+    id uuid, name text, level integer, message text, timestamp timestamptz, flow_run_id uuid, task_run_id uuid
+)
+"""
+
+
+class LogCreate(BaseModel):
+    """One log line as a client sends it; `timestamp` is the client's time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    level: int = Field(ge=-(2**31), lt=2**31)
+    message: str
+    timestamp: Time
+    flow_run_id: UUID | None = None
+    task_run_id: UUID | None = None
+
+
+async def write_logs(connection: AsyncConnection, logs: Sequence[LogCreate]) -> None:
+    """Keep the lines. Those of one call that have the same timestamp are read in the order in which they came."""
+    # Ids made within one millisecond do not sort by themselves, and they decide between equal timestamps.
+    ids = sorted(new_id() for _ in logs)
+    lines = [{"id": id, **log.model_dump()} for id, log in zip(ids, logs, strict=True)]
+    await connection.execute(WRITE_LOGS, [Json(lines, dumps=to_json)], prepare=True)
+
+
+async def read_logs(
+    connection: AsyncConnection,
+    logs: LogFilter | None = None,
+    *,
+    sort: LogSort | None = None,
+    limit: int = PAGE_SIZE,
+    offset: int = 0,
+) -> bytes:
+    """The lines that fit the filter, as a JSON array; oldest first if no sort is given."""
+    where = EVERY_ROW if logs is None else logs.condition()
+    order = order_by(sort or LogSort.TIMESTAMP_ASC)
+    return await read_list(connection, LOG_DOCUMENT, LOGS, where, order, limit, offset)
