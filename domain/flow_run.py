@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from domain.events import Event
 from domain.flow import Labels
@@ -48,7 +48,7 @@ class FlowRunTransitionRefused(TransitionRefused):
 
 
 class FlowRunChanges(BaseModel):
-    """The fields of a flow run that a caller may update; only those that were set are meant."""
+    """The fields of a flow run that a caller may update; only those that were set are meant. A run keeps a name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,14 +60,24 @@ class FlowRunChanges(BaseModel):
     infrastructure_pid: str | None = None
     job_variables: dict[str, Any] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_its_name(cls, changes: Any) -> Any:
+        if isinstance(changes, dict) and changes.get("name", "") is None:
+            return {field: value for field, value in changes.items() if field != "name"}
+        return changes
+
 
 class FlowRunUpdated(Event):
-    """A caller changed `fields` of a flow run to what `changes` holds for them."""
+    """A caller changed those fields of a flow run that are set in `changes`; here null is a value, not an absence."""
 
     TOPIC: ClassVar[str] = "FlowRun.Updated"
 
-    fields: list[str]
     changes: FlowRunChanges
+
+    @field_serializer("changes")
+    def _only_what_was_set(self, changes: FlowRunChanges) -> dict[str, Any]:
+        return changes.model_dump(mode="json", exclude_unset=True)
 
 
 class FlowRunLabelled(Event):
@@ -133,7 +143,7 @@ class FlowRun(Run):
             case FlowRunTransitionRefused():
                 self.note_refusal(event)
             case FlowRunUpdated():
-                self.remember({field: getattr(event.changes, field) for field in event.fields})
+                self.remember({field: getattr(event.changes, field) for field in event.changes.model_fields_set})
                 self.last_refusal = None
             case FlowRunLabelled():
                 self.labels = {**self.labels, **event.labels}

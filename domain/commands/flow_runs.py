@@ -141,9 +141,8 @@ class UpdateFlowRun(Command):
 
     def decide(self, session: Session) -> None:
         run = session.get(FlowRun, self.id)
-        fields = sorted(self.changes.model_fields_set)
-        if fields:
-            session.record(run, FlowRunUpdated, fields=fields, changes=self.changes)
+        if self.changes.model_fields_set:
+            session.record(run, FlowRunUpdated, changes=self.changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

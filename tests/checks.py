@@ -1,0 +1,96 @@
+"""What must hold of every ledger, whatever happened to the processes that wrote it."""
+
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import StoredEvent
+from psycopg.rows import dict_row
+from pydantic_core import from_json, to_json
+
+from domain.aggregate import Aggregate
+from domain.events import Event, EventMapper
+from domain.ledger import replay
+from projections.projectors import project
+from projections.seals import GENESIS, seal
+from projections.tables import TABLES
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def check_ledger(conninfo: str) -> int:
+    """Assert that positions and versions are contiguous, all seals intact, and the read rows what the events make.
+
+    Gives the number of events.
+    """
+    with psycopg.connect(conninfo) as connection:
+        stored = stored_events(connection)
+        check_positions(connection)
+        check_seals(connection, stored)
+        assert live_rows(connection) == rebuilt_rows(stored)
+    return len(stored)
+
+
+def stored_events(connection: psycopg.Connection) -> list[StoredEvent]:
+    """All events, in order of position."""
+    rows = connection.execute(
+        "SELECT originator_id, originator_version, topic, state FROM ledger.events ORDER BY position"
+    )
+    return [StoredEvent(id, version, topic, state.encode()) for id, version, topic, state in rows]
+
+
+def check_positions(connection: psycopg.Connection) -> None:
+    """Assert that positions and the versions of each stream count from 1 without gaps, and times never go back."""
+    positions = [row[0] for row in connection.execute("SELECT position FROM ledger.events ORDER BY position")]
+    assert positions == list(range(1, len(positions) + 1))
+    uneven = connection.execute(
+        "SELECT originator_id FROM ledger.events GROUP BY 1 HAVING max(originator_version) <> count(*)"
+    ).fetchall()
+    assert uneven == []
+    times = [
+        row[0]
+        for row in connection.execute("SELECT state::json ->> 'recorded_at' FROM ledger.events ORDER BY position")
+    ]
+    assert times == sorted(times)
+
+
+def check_seals(connection: psycopg.Connection, stored: list[StoredEvent]) -> None:
+    """Assert that the seals cover all events, each exactly once, and chain them."""
+    previous, covered = GENESIS, 0
+    seals = connection.execute("SELECT first_position, last_position, hash FROM ledger.seals ORDER BY last_position")
+    for first, last, hash in seals:
+        assert first == covered + 1
+        assert hash == seal(previous, stored[first - 1 : last])
+        previous, covered = hash, last
+    assert covered == len(stored)
+
+
+def live_rows(connection: psycopg.Connection) -> Rows:
+    """The rows of all read tables as they stand, in order of their keys."""
+    rows: Rows = {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for table in TABLES:
+            cursor.execute(psycopg.sql.SQL("SELECT * FROM read.{}").format(psycopg.sql.Identifier(table.name)))
+            rows[table.name] = _in_order(table.key, cursor.fetchall())
+    return rows
+
+
+def rebuilt_rows(stored: list[StoredEvent]) -> Rows:
+    """The rows that the events make when each stream is folded by itself."""
+    mapper = EventMapper()
+    rows: Rows = {table.name: [] for table in TABLES}
+    by_stream = sorted(stored, key=lambda event: (str(event.originator_id), event.originator_version))
+    for id, stream in groupby(by_stream, key=lambda event: event.originator_id):
+        one = list(stream)
+        aggregate: Aggregate = replay(mapper, UUID(str(id)), one)
+        events: list[Event] = [mapper.to_domain_event(event) for event in one]
+        for name, made in project([aggregate], events).written.items():
+            rows[name].extend(made)
+    return {table.name: _in_order(table.key, rows[table.name]) for table in TABLES}
+
+
+def _in_order(key: tuple[str, ...], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as plain values, in order of their keys; documents stay the texts they are."""
+    plain: list[dict[str, Any]] = from_json(to_json(rows))
+    return sorted(plain, key=lambda row: [str(row[column]) for column in key])
