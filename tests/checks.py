@@ -48,10 +48,8 @@ def check_positions(connection: psycopg.Connection) -> None:
         "SELECT originator_id FROM ledger.events GROUP BY 1 HAVING max(originator_version) <> count(*)"
     ).fetchall()
     assert uneven == []
-    times = [
-        row[0]
-        for row in connection.execute("SELECT state::json ->> 'recorded_at' FROM ledger.events ORDER BY position")
-    ]
+    recorded = "SELECT (state::json ->> 'recorded_at')::timestamptz FROM ledger.events ORDER BY position"
+    times = [row[0] for row in connection.execute(recorded)]
     assert times == sorted(times)
 
 

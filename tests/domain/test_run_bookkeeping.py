@@ -1,6 +1,7 @@
 """Counters and times follow from the transitions alone."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from hypothesis import given
@@ -31,7 +32,7 @@ def test_run_count_is_how_often_the_run_began_to_run(course: list[tuple[StateTyp
 
 @given(courses)
 def test_total_run_time_is_the_time_spent_running_and_left(course: list[tuple[StateType, int]]) -> None:
-    spent = sum(after for (type, _), (_, after) in zip(course, course[1:], strict=False) if type is StateType.RUNNING)
+    spent = sum(after for (type, _), (_, after) in pairwise(course) if type is StateType.RUNNING)
     assert run_through(course).total_run_time == spent
 
 

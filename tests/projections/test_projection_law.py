@@ -1,0 +1,101 @@
+"""Whatever is asked of the ledger, the read tables equal what the events make when each stream is folded by itself."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.commands.command import Command
+from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
+from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
+from domain.flow_run import FlowRunChanges
+from domain.ledger import Ledger
+from domain.run_policy import FlowRunPolicy
+from domain.states import State, StateType
+from domain.task_run import ReportedCounters
+from projections import statements
+from projections.connection import LedgerConnection
+from projections.recorder import PostgresLedgerRecorder
+from projections.tables import TABLES
+from tests.checks import check_ledger
+from tests.domain.conftest import CALLER, Clock, create_flow_run, create_task_run, proposed
+
+FLOWS = [UUID(int=n) for n in (1, 2)]
+RUNS = [UUID(int=n) for n in (11, 12, 13)]
+TASKS = [UUID(int=n) for n in (21, 22, 23)]
+
+types = st.sampled_from([type.value for type in StateType])
+runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans()
+tags = st.lists(st.sampled_from(["a", "b"]), max_size=2)
+
+
+def asked(make: Callable[..., Command], **facts: st.SearchStrategy[Any]) -> st.SearchStrategy[Command]:
+    return st.builds(lambda **drawn: make(caller=CALLER, **drawn), **facts)
+
+
+def _new_flow_run(id: UUID, parent: UUID | None, type: str, tags: list[str], retries: int, key: str | None) -> Command:
+    command = create_flow_run(
+        FLOWS[0],
+        state=proposed(type),
+        tags=tags,
+        parent_task_run_id=parent,
+        idempotency_key=key,
+        empirical_policy=FlowRunPolicy(retries=retries),
+    )
+    object.__setattr__(command, "id", id)
+    return command
+
+
+def _report(id: UUID, flow_run: UUID, type: str, number: int, follows: int | None) -> Command:
+    task = create_task_run(flow_run, dynamic_key=str(id))
+    at = Clock()()
+    state = State(id=UUID(int=1000 + number), type=StateType(type), name=type, timestamp=at)
+    return ReportTaskRunState(
+        caller=CALLER,
+        id=id,
+        facts=task.facts,
+        state=state,
+        follows=None if follows is None else UUID(int=1000 + follows),
+        counters=ReportedCounters(run_count=number),
+    )
+
+
+def _new_flow(id: UUID, name: str) -> Command:
+    return CreateFlow(caller=CALLER, id=id, name=name, tags=[], labels={})
+
+
+def _new_task_run(id: UUID, flow_run: UUID | None, type: str) -> Command:
+    return create_task_run(flow_run, id=id, dynamic_key=str(id), state=proposed(type))
+
+
+commands = st.one_of(
+    st.builds(_new_flow, st.sampled_from(FLOWS), st.sampled_from("ab")),
+    asked(UpdateFlow, id=st.sampled_from(FLOWS), tags=tags),
+    st.builds(_new_flow_run, runs, st.none() | tasks, types, tags, st.integers(0, 2), st.none() | st.just("k")),
+    st.builds(_new_task_run, tasks, st.none() | runs, types),
+    asked(SetFlowRunState, id=runs, state=types.map(proposed), force=forced),
+    asked(SetTaskRunState, id=tasks, state=types.map(proposed), force=forced),
+    asked(UpdateFlowRun, id=runs, changes=st.builds(FlowRunChanges, name=st.sampled_from("xy"), tags=tags)),
+    asked(LabelFlowRun, id=runs, labels=st.dictionaries(st.sampled_from("lm"), st.booleans(), max_size=2)),
+    asked(UpdateTaskRun, id=tasks, name=st.sampled_from("xy")),
+    asked(DeleteFlowRun, id=runs),
+    asked(DeleteTaskRun, id=tasks),
+    st.builds(_report, tasks, runs, types, st.integers(0, 5), st.none() | st.integers(0, 5)),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(commands, min_size=1, max_size=8), min_size=1, max_size=6))
+def test_read_tables_equal_the_fold_of_the_events(conninfo: str, batches: list[list[Command]]) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(statements.clear([table.name for table in TABLES]))
+        connection.execute(statements.NEW_IDENTITY)
+    with Ledger(PostgresLedgerRecorder(LedgerConnection(conninfo)), clock=Clock()) as ledger:
+        for batch in [[CreateFlow(caller=CALLER, id=FLOWS[0], name="f", tags=[], labels={})], *batches]:
+            outcomes = ledger.execute(lambda batch=batch: batch)
+            assert len(outcomes) == len(batch)
+    check_ledger(conninfo)
