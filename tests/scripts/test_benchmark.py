@@ -165,11 +165,13 @@ def test_a_base_url_without_a_host_is_refused() -> None:
 
 # ---- figures ----
 
-BUSY_CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+# It ends by itself in case that nothing ends it.
+BUSY = "import time\nwhile time.process_time() < 20: pass"
+PARENT_OF_BUSY = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])"
 
 
 def test_cpu_time_of_a_process_counts_its_children_and_grows() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", BUSY_CHILD], start_new_session=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT_OF_BUSY], start_new_session=True)
     with stopped_afterwards(parent):
         seen = [tree_cpu_seconds(parent.pid)]
 
@@ -182,7 +184,7 @@ def test_cpu_time_of_a_process_counts_its_children_and_grows() -> None:
 
 
 def test_stopping_a_process_leaves_nothing_of_its_group_behind() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", BUSY_CHILD], start_new_session=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT_OF_BUSY], start_new_session=True)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     with stopped_afterwards(parent):
         assert wait_until(lambda: bool(children.read_text()), parent, seconds=30)
