@@ -12,8 +12,8 @@ from projections.filters.criteria import AnyId, Criteria, Entity, TimeRange, par
 
 LONGEST_QUERY = 200
 
-TERM = re.compile(r'([-!+]?)(?:"([^"]*)"?|([^\s"]+))')
-"""A word, or words in quotes (the last quote may be missing), perhaps after a sign."""
+TERM = re.compile(r'([-!+]?)(?:"([^"]*)"?|([^\s"]*))')
+"""A word, or words in quotes (the last quote may be missing), perhaps after a sign; or nothing, which is skipped."""
 
 
 class TaskRunOfLog(AnyId):

@@ -107,16 +107,24 @@ class Books:
         return self._made(CreateTaskRun(caller=CALLER, id=new_id(), facts=run, state=state or proposed("PENDING")))
 
     def report(
-        self, flow_run_id: UUID | None, name: str, counters: ReportedCounters | None = None, state: State | None = None
+        self,
+        flow_run_id: UUID | None,
+        name: str,
+        counters: ReportedCounters | None = None,
+        state: State | None = None,
+        id: UUID | None = None,
     ) -> UUID:
-        """A task run as a client reports it, by default with a state that came to be just now."""
-        id = new_id()
-        reported = state or State(id=new_id(), type=StateType.RUNNING, name="Running", timestamp=self.now)
-        facts, counters = task_run_facts(flow_run_id, name), counters or ReportedCounters()
-        self.execute(
-            ReportTaskRunState(caller=CALLER, id=id, facts=facts, state=reported, follows=None, counters=counters)
+        """The id of a task run that a client reports, by default a new one with a state that came to be just now."""
+        reported = ReportTaskRunState(
+            caller=CALLER,
+            id=id or new_id(),
+            facts=task_run_facts(flow_run_id, name),
+            state=state or State(id=new_id(), type=StateType.RUNNING, name="Running", timestamp=self.now),
+            follows=None,
+            counters=counters or ReportedCounters(),
         )
-        return id
+        self.execute(reported)
+        return reported.id
 
     def set_flow_run(self, id: UUID, type: StateType | str, name: str | None = None, **details: Any) -> None:
         self.execute(SetFlowRunState(caller=CALLER, id=id, state=proposed(type, name, **details), force=True))
