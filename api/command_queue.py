@@ -79,7 +79,7 @@ class CommandQueue:
         return await self.submit(command)
 
     def submit(self, command: Command) -> "asyncio.Future[Answer]":
-        """Put a command in line; the future gets its answer or its error. Raises StoreUnavailable when it is too long."""
+        """Put a command in line; the future gets its answer or its error. Raises StoreUnavailable when it is full."""
         if self._stopping or len(self._waiting) >= CAPACITY:
             raise StoreUnavailable("too many commands are waiting" if not self._stopping else "the server is stopping")
         future: asyncio.Future[Answer] = self._loop.create_future()

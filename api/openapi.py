@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from html import escape
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -11,6 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from api.endpoint import PREFIX, Endpoint
+from api.version import VERSION
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -59,7 +59,7 @@ def describe(endpoints: list[Endpoint]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Flowledger",
-            "version": version("flowledger"),
+            "version": VERSION,
             "description": "The ledger of workflow runs, in the REST dialect of the Prefect server.",
         },
         "paths": paths,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
-BEGIN_UNDER_LOCK = "BEGIN; SELECT pg_advisory_xact_lock({lock})"
+BEGIN_UNDER_LOCK = sql.SQL("BEGIN; SELECT pg_advisory_xact_lock({lock})")
 
 HEAD = """
 SELECT head.last_position, head.hash, head.recorded_at, identity.id, shape.id,

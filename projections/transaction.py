@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 import psycopg
@@ -24,8 +25,9 @@ from projections.seals import GENESIS, seal
 from projections.tables import TABLES
 
 SHAPE = shape()
-BEGIN = sql.SQL(statements.BEGIN_UNDER_LOCK).format(lock=sql.Literal(LEDGER_LOCK))
-UPSERTS = {table.name: table.upsert.as_string(None) for table in TABLES}
+BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
+UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
+ROW_TABLES = [table.name for table in TABLES if table.key == ("id",)]
 DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
 
 
@@ -72,9 +74,8 @@ class PostgresTransaction:
     def write(self, batch: Batch) -> None:
         self._now = batch.recorded_at
         if batch.stored:
-            self._append(batch)
             self._move_keys(batch)
-            self._project(batch)
+            self._append_and_project(batch)
         if batch.repeats:
             times = Counter(batch.repeats)
             again = [{"originator_id": id, "originator_version": v, "times": n} for (id, v), n in times.items()]
@@ -87,10 +88,11 @@ class PostgresTransaction:
             return with_estimates(document, aggregate, self._now or aggregate.updated)
         return document
 
-    def _append(self, batch: Batch) -> None:
+    def _append_and_project(self, batch: Batch) -> None:
+        """One statement for events, seal and rows: every statement costs as much as deciding about a command."""
         first = self.last_position + 1
         last = self.last_position + len(batch.stored)
-        rows = [
+        events = [
             {
                 "position": position,
                 "originator_id": event.originator_id,
@@ -100,9 +102,13 @@ class PostgresTransaction:
             }
             for position, event in enumerate(batch.stored, first)
         ]
-        self._cursor.execute(statements.INSERT_EVENTS, [_json(rows)])
         hash = seal(self.last_hash, batch.stored)
-        self._cursor.execute(statements.INSERT_SEAL, [first, last, batch.recorded_at, hash])
+        changes = project(batch.aggregates.values(), batch.events)
+        for name, streams in changes.removed.items():
+            self._cursor.execute(DELETES[name], [streams])
+        values = [_json(events), first, last, batch.recorded_at, hash, *map(_json, changes.written.values())]
+        self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)
+        self._rows = {row["id"]: row for name in ROW_TABLES for row in changes.written.get(name, ())}
         self.sealed = last, hash
 
     def _move_keys(self, batch: Batch) -> None:
@@ -113,13 +119,17 @@ class PostgresTransaction:
             claims = [{"kind": kind, "key": key, "id": id} for (kind, key), id in sorted(batch.claimed.items())]
             self._cursor.execute(statements.CLAIM_KEYS, [_json(claims)])
 
-    def _project(self, batch: Batch) -> None:
-        changes = project(batch.aggregates.values(), batch.events)
-        for name, streams in changes.removed.items():
-            self._cursor.execute(DELETES[name], [streams])
-        for name, rows in changes.written.items():
-            self._cursor.execute(UPSERTS[name], [_json(rows)])
-            self._rows.update((row["id"], row) for row in rows)
+
+@cache
+def append_and_upsert(tables: tuple[str, ...]) -> str:
+    """The statement that appends events and their seal, and writes rows of these read tables."""
+    parts: dict[str, sql.Composable] = {
+        "event": sql.SQL(statements.INSERT_EVENTS),
+        "seal": sql.SQL(statements.INSERT_SEAL),
+        **{f"{name}_row": UPSERTS[name] for name in tables},
+    }
+    named = (sql.SQL("{} AS ({})").format(sql.Identifier(name), part) for name, part in parts.items())
+    return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(named)).as_string(None)
 
 
 def _json(rows: list[Row]) -> Json:
