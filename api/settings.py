@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Dialect = Literal["orion", "prefect-2", "prefect-3", "strict"]
+Dialect = Literal["orion", "prefect-2", "prefect-3"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MEBIBYTE = 1024 * 1024

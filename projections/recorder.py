@@ -152,7 +152,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
 
 class _LockedTransaction:
-    """The context of a transaction: commits when left in peace, else rolls back and says what kind of failure it was."""
+    """The context of a transaction: commits when left in peace, else rolls back and says what failure it was."""
 
     def __init__(self, recorder: PostgresLedgerRecorder) -> None:
         self._recorder = recorder
