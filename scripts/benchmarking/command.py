@@ -6,7 +6,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+# Above this share of the machine, what others do shows in the figures.
+_QUIET = 0.05
 
 _ALL_WORKLOADS = ",".join(WORKLOADS)
 
@@ -76,11 +80,11 @@ def measure(
         raise typer.BadParameter(str(error)) from None
     plan = _plan(workloads, concurrency, seconds, warmup, repetitions)
     target = Target("server", api, _pids(cpu))
-    _stop_on_signals()
     console, lines = _console(), JsonLines(output or _new_output())
     facts = environment(plan, None, None) | {"base": base}
     lines.write("environment", facts)
-    measured = _measure(console, lines, windows([target], plan))
+    with _stopped_by_signals():
+        measured = _measure(console, lines, windows([target], plan))
     print_environment(console, facts)
     print_windows(console, measured)
     _finish(console, lines, measured)
@@ -108,15 +112,14 @@ def compare(
     """
     plan = _plan(workloads, concurrency, seconds, warmup, repetitions)
     worker_counts = _numbers(workers, "--workers")
-    _stop_on_signals()
     console, lines = _console(), JsonLines(output or _new_output())
     try:
-        with contenders(postgres_bin, prefect_python, worker_counts) as started:
+        with _stopped_by_signals(), contenders(postgres_bin, prefect_python, worker_counts) as started:
             facts = environment(plan, started, prefect_python)
             lines.write("environment", facts)
             measured = _measure(console, lines, windows(started.targets(), plan))
     except (NoPostgres, ServerDidNotStart) as error:
-        Console(stderr=True).print(str(error), style="red", markup=False)
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     print_environment(console, facts)
     print_windows(console, measured)
@@ -137,6 +140,9 @@ def _measure(console: Console, lines: JsonLines, measured: Iterable[Window]) -> 
 
 
 def _finish(console: Console, lines: JsonLines, measured: list[Window]) -> None:
+    disturbance = max(window.others_cpu for window in measured)
+    if disturbance > _QUIET:
+        console.print(f"Other processes used up to {disturbance:.0%} of the machine: the figures are disturbed.")
     console.print(f"All records: {lines.path}", soft_wrap=True)
     unverified = sum(not window.verified for window in measured)
     if unverified:
@@ -182,8 +188,9 @@ def _new_output() -> Path:
     return Path(tempfile.gettempdir()) / time.strftime("flowledger-benchmark-%Y%m%d-%H%M%S.jsonl")
 
 
-def _stop_on_signals() -> None:
-    """Ends the run on Ctrl-C and its like by way of an exception, so that every started server is stopped."""
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Ends the block on Ctrl-C and its like by way of an exception, so that every started server is stopped."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -192,5 +199,9 @@ def _stop_on_signals() -> None:
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    for number in numbers:
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -150,6 +150,13 @@ def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
+def test_a_comparison_without_a_postgresql_says_so_in_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["compare", "--postgres-bin", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "there is no initdb" in result.output
+    assert "Traceback" not in result.output
+
+
 def test_a_call_that_is_not_answered_with_success_says_what_it_got() -> None:
     with (
         serving(lambda request: [http(404, b"no such run")]) as server,
