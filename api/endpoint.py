@@ -19,6 +19,7 @@ Handler = Callable[..., Awaitable[Answer]]
 @dataclass(frozen=True)
 class Endpoint:
     """One method of one path. `body` is the model (or type) that requests must fit, `answers` what each status means.
+    `query` names the parameters that the query string must have.
 
     `handler` takes the call, and the parsed body where that is a model, and answers.
     """
@@ -29,6 +30,7 @@ class Endpoint:
     handler: Handler
     body: Any = None
     answers: tuple[tuple[int, str], ...] = ((200, "The answer"),)
+    query: tuple[str, ...] = ()
 
     def route(self, services: Services) -> Route:
         """The route that serves this endpoint."""
@@ -62,13 +64,20 @@ class Endpoints(list[Endpoint]):
     """The endpoints of one module, in the order in which they are tried."""
 
     def add(
-        self, method: str, path: str, summary: str, *, body: Any = None, answers: dict[int, str] | None = None
+        self,
+        method: str,
+        path: str,
+        summary: str,
+        *,
+        body: Any = None,
+        answers: dict[int, str] | None = None,
+        query: tuple[str, ...] = (),
     ) -> Callable[[Handler], Handler]:
         """Add the decorated function as the handler of a path."""
 
         def register(handler: Handler) -> Handler:
             listed = tuple((answers or {200: "The answer"}).items())
-            self.append(Endpoint(method, path, summary, handler, body, listed))
+            self.append(Endpoint(method, path, summary, handler, body, listed, query))
             return handler
 
         return register

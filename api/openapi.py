@@ -24,6 +24,7 @@ summary { padding: .45rem .8rem; cursor: pointer; } code { font: 13px ui-monospa
 .PATCH { color: #8a5a00; } .DELETE { color: #a3201d; } .what { color: #52606d; float: right; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .15rem .8rem .15rem 0; }
 td { vertical-align: top; border-top: 1px solid #eef1f4; }
+td:first-child { width: 16rem; } h3 { margin-bottom: .2rem; }
 """
 
 
@@ -73,12 +74,17 @@ def _operation(endpoint: Endpoint, body: dict[str, Any] | None) -> dict[str, Any
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[1]],
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "parameters": [_parameter(name, "path") for name in names]
+        + [_parameter(name, "query") for name in endpoint.query],
         "responses": {str(status): {"description": meaning} for status, meaning in endpoint.answers},
     }
     if body is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": body}}, "required": True}
     return operation
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": True, "schema": {"type": "string"}}
 
 
 def render(description: dict[str, Any]) -> str:
@@ -90,11 +96,16 @@ def render(description: dict[str, Any]) -> str:
             section = sections.setdefault(operation["tags"][0], [])
             section.append(_render_operation(method.upper(), path, operation, description["components"]["schemas"]))
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(items)}" for tag, items in sorted(sections.items()))
+    schemas = description["components"]["schemas"]
+    shapes = "".join(
+        f"<h3 id='{escape(name)}'>{escape(name)}</h3><table>{_render_fields(schema, schemas)}</table>"
+        for name, schema in sorted(schemas.items())
+    )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])} API</title>"
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])} "
-        f"The same as data: <a href=openapi.json>openapi.json</a>.</p>{body}</html>"
+        f"The same as data: <a href=openapi.json>openapi.json</a>.</p>{body}<h2>Shapes</h2>{shapes}</html>"
     )
 
 
@@ -103,12 +114,17 @@ def _render_operation(method: str, path: str, operation: dict[str, Any], schemas
         f"<tr><td><code>{status}</code><td>{escape(answer['description'])}"
         for status, answer in operation["responses"].items()
     )
+    parameters = "".join(
+        f"<tr><td><code>{escape(parameter['name'])}</code><td>in the {escape(parameter['in'])}"
+        for parameter in operation["parameters"]
+    )
+    asked = f"<p>Parameters</p><table>{parameters}</table>" if parameters else ""
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     fields = "" if schema is None else f"<p>Body</p><table>{_render_fields(schema, schemas)}</table>"
     return (
         f"<details><summary><span class='method {method}'>{method}</span><code>{escape(path)}</code>"
         f"<span class=what>{escape(operation['summary'])}</span></summary>"
-        f"<div>{fields}<p>Answers</p><table>{answers}</table></div></details>"
+        f"<div>{asked}{fields}<p>Answers</p><table>{answers}</table></div></details>"
     )
 
 
@@ -116,20 +132,21 @@ def _render_fields(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     target = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
     required = target.get("required", [])
     rows = [
-        f"<tr><td><code>{escape(name)}</code><td>{escape(_type_name(field))}"
-        f"<td>{'required' if name in required else ''}"
+        f"<tr><td><code>{escape(name)}</code><td>{_type_name(field)}<td>{'required' if name in required else ''}"
         for name, field in target.get("properties", {}).items()
     ]
-    return "".join(rows) or f"<tr><td>{escape(_type_name(target))}"
+    return "".join(rows) or f"<tr><td>{_type_name(target)}"
 
 
 def _type_name(schema: dict[str, Any]) -> str:
+    """What a field holds, as HTML; a shape with a name is a link to its description."""
     if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
+        name = escape(str(schema["$ref"].rpartition("/")[2]))
+        return f"<a href='#{name}'>{name}</a>"
     if "anyOf" in schema:
         return " or ".join(_type_name(one) for one in schema["anyOf"])
     if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
+        return escape(" | ".join(map(str, schema["enum"])))
     if schema.get("type") == "array":
         return f"list of {_type_name(schema.get('items', {}))}"
-    return str(schema.get("format") or schema.get("type") or "anything")
+    return escape(str(schema.get("format") or schema.get("type") or "anything"))

@@ -62,7 +62,7 @@ async def storage(call: Call) -> Answer:
     return answer({"default_result_storage_block_id": None})
 
 
-@endpoints.add("GET", "/csrf-token", "CSRF tokens are not in use", answers={422: "What clients take for an answer"})
+@endpoints.add("GET", "/csrf-token", "CSRF tokens are not in use", answers={422: "They are not in use"})
 async def csrf_token(call: Call) -> Answer:
     raise Refused(422, "CSRF protection is disabled.")
 

@@ -9,7 +9,7 @@ from projections import queries
 endpoints = Endpoints()
 
 
-@endpoints.add("GET", "/flow_run_states/", "The history of a flow run (`?flow_run_id=`)")
+@endpoints.add("GET", "/flow_run_states/", "The history of a flow run, oldest state first", query=("flow_run_id",))
 async def read_flow_run_states(call: Call) -> Answer:
     id = call.query_id("flow_run_id")
     async with call.services.reads.connection() as connection:
@@ -23,7 +23,7 @@ async def read_flow_run_state(call: Call) -> Answer:
         return found(await queries.read_flow_run_state(connection, id), "Flow run state")
 
 
-@endpoints.add("GET", "/task_run_states/", "The history of a task run (`?task_run_id=`)")
+@endpoints.add("GET", "/task_run_states/", "The history of a task run, oldest state first", query=("task_run_id",))
 async def read_task_run_states(call: Call) -> Answer:
     id = call.query_id("task_run_id")
     async with call.services.reads.connection() as connection:
