@@ -151,6 +151,10 @@ class LoadClient:
             self._epoll.modify(connection.socket, wanted)
 
     def _receive(self, connection: _Connection) -> None:
+        if not connection.chain:
+            # What comes unasked, most likely the end of the connection, concerns no request.
+            self._close(connection)
+            return
         try:
             received = connection.socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -179,7 +183,8 @@ class LoadClient:
         result = self._result
         step = connection.chain[connection.position]
         result.statuses[answer.status] += 1
-        if not answer.keeps_alive:
+        # A server that answers before it has read the whole request takes no other one on this connection.
+        if not answer.keeps_alive or connection.unsent:
             self._close(connection)
             self._connect(connection)
         if answer.status != step.status or step.text not in answer.body:
@@ -204,8 +209,6 @@ class LoadClient:
     def _lose(self, connection: _Connection, problem: str) -> None:
         """Gives up a connection, and the chain under way on it, and takes a new one for the next chain."""
         self._close(connection)
-        if not connection.chain:
-            return
         self._connect(connection)
         self._note(problem)
         self._result.lost += 1

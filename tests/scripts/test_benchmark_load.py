@@ -155,6 +155,16 @@ def test_a_request_larger_than_the_socket_takes_at_once_arrives_whole() -> None:
     assert result.chains_done == 1
 
 
+def test_an_answer_that_comes_before_its_request_is_sent_costs_only_that_chain() -> None:
+    head = b"POST /big HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+    # To the server it ends with its head: it answers and hangs up while the client is still sending.
+    too_long = Step(head + b"\n" * 20_000_000, 200, b"good")
+    answered = [http(413, b"too long"), None]
+    with serving(lambda request: answered if request[1] == "/big" else [http(200, b"good")]) as server:
+        result = load(server, [[too_long], [step("/after")]], connections=1)
+    assert (result.chains_broken, result.chains_done) == (1, 1)
+
+
 def test_answers_of_the_warm_up_are_counted_but_not_timed() -> None:
     with serving(lambda request: [http(200, b"good")]) as server:
         client = LoadClient(server.address, [[step("/")]] * 10, 2, Timing(warmup=3600, seconds=5))
