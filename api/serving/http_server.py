@@ -7,6 +7,7 @@ from importlib import import_module
 import uvicorn
 from starlette.applications import Starlette
 
+from api.serving.http_protocol import JoinedWritesProtocol
 from api.settings import Settings
 from api.websocket_protocol import HeldPongProtocol
 
@@ -38,13 +39,14 @@ def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: C
     config = uvicorn.Config(
         create_app(settings, conninfo),
         loop="uvloop",
-        http="httptools",
+        http=JoinedWritesProtocol,
         ws=HeldPongProtocol,
         ws_max_size=settings.max_body_bytes,
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.grace_seconds,
     )
