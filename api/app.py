@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import openapi
@@ -64,8 +64,15 @@ class Flowledger(Starlette):
         try:
             await self.router(scope, receive, send)
         except HTTPException as error:
-            headers = dict(error.headers or {})
+            headers = {"Allow": self._methods_at(scope)} if error.status_code == 405 else dict(error.headers or {})
             await answer({"detail": error.detail}, error.status_code, headers).send(send)
+
+    def _methods_at(self, scope: Scope) -> str:
+        """The methods that a path is served with (RFC 9110, section 10.2.1)."""
+        matching = (
+            route for route in self.routes if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE
+        )
+        return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 def _queue(settings: Settings, conninfo: str) -> CommandQueue:

@@ -1,6 +1,5 @@
 """What requests must look like: the bodies of commands, field for field as clients 2.7 to 3.9 send them."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from domain.ids import new_id
 from domain.run_policy import FlowRunPolicy, TaskRunPolicy
 from domain.states import StateDetails, StateType
 from domain.task_run import TaskInputs
+from domain.times import Time
 
 FLOW_NAME = r"^[^/%&><]+$"
 LONGEST_FLOW_NAME = 500
@@ -38,7 +38,7 @@ class StateBody(Body):
     data: Any = None
     state_details: StateDetailsBody = Field(default_factory=StateDetailsBody)
     id: UUID | None = None
-    timestamp: datetime | None = None
+    timestamp: Time | None = None
 
     def proposed(self) -> ProposedState:
         return ProposedState(new_id(), self.type, self.name, self.message, self.data, self.state_details)
@@ -95,7 +95,7 @@ class TaskRunCreate(Body):
     task_inputs: TaskInputs = Field(default_factory=dict)
     empirical_policy: TaskRunPolicy = Field(default_factory=TaskRunPolicy)
     cache_key: str | None = None
-    cache_expiration: datetime | None = None
+    cache_expiration: Time | None = None
     task_version: str | None = None
 
     @field_validator("cache_key")

@@ -43,12 +43,15 @@ class Served:
     def __init__(self, endpoint: Endpoint, services: Services) -> None:
         self._handler = endpoint.handler
         self._services = services
+        self._has_id = "{id}" in endpoint.path
         body = endpoint.body
         self._model: type[BaseModel] | None = body if isinstance(body, type) and issubclass(body, BaseModel) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(scope, receive, self._services)
         try:
+            if self._has_id:
+                call.id()
             if self._model is None:
                 answer = await self._handler(call)
             else:

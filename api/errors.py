@@ -40,11 +40,12 @@ class InvalidRequest(Exception):
     @classmethod
     def from_validation(cls, error: ValidationError, body: bytes) -> "InvalidRequest":
         """The same error with locations that begin at the request's body."""
-        details = json.loads(error.json(include_url=False))
-        if details and details[0]["type"] == "json_invalid":
-            reason = details[0].get("ctx", {}).get("error", "")
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            reason = first.get("ctx", {}).get("error", "")
             detail = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": {}}
             return cls([{**detail, "ctx": {"error": reason}}], body.decode(errors="replace"))
+        details = json.loads(error.json(include_url=False))
         for detail in details:
             detail["loc"] = ["body", *detail["loc"]]
         return cls(details, json.loads(body or b"null"))

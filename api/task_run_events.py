@@ -4,20 +4,20 @@ Source: frames recorded from client 3.9.1. One event `prefect.task-run.<StateNam
 enters; only those labelled as orchestrated by the client are reports.
 """
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from api.text import without_nul
+from api.text import SUSPECT, representable
 from domain.commands.command import Caller
 from domain.commands.task_runs import ReportTaskRunState, TaskRunFacts
 from domain.flow import Labels
 from domain.run_policy import TaskRunPolicy
 from domain.states import State, StateDetails, StateType, default_name
 from domain.task_run import ReportedCounters, TaskInputs
+from domain.times import Time
 
 PREFIX = "prefect.task-run."
 
@@ -39,7 +39,7 @@ class ReportedTaskRun(ReportedCounters):
     task_inputs: TaskInputs = Field(default_factory=dict)
     empirical_policy: TaskRunPolicy = Field(default_factory=TaskRunPolicy)
     cache_key: str | None = None
-    cache_expiration: datetime | None = None
+    cache_expiration: Time | None = None
     task_version: str | None = None
 
 
@@ -52,7 +52,7 @@ class ClientEvent(BaseModel):
     """An event as clients send it; `resource` and each of `related` are labels of one thing."""
 
     id: UUID
-    occurred: datetime
+    occurred: Time
     event: str
     resource: dict[str, str]
     related: list[dict[str, str]] = []
@@ -68,12 +68,12 @@ EVENTS: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
 
 
 def parse_event(frame: str) -> ClientEvent:
-    """The event of one text frame. A NUL character in a string, which the ledger cannot keep, becomes U+FFFD.
+    """The event of one text frame. NUL characters, which the ledger cannot keep, become U+FFFD, infinite numbers null.
 
     Raises pydantic.ValidationError for what is no event.
     """
-    if "\\u0000" in frame:
-        return EVENTS.validate_python(without_nul(from_json(frame)))
+    if SUSPECT.search(frame.encode()):
+        return EVENTS.validate_python(representable(from_json(frame)))
     return EVENTS.validate_json(frame)
 
 

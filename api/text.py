@@ -1,13 +1,14 @@
-"""What a JSON body can say and the ledger cannot keep: NUL characters, which PostgreSQL has no text for, and NaN."""
+"""What JSON can say and the ledger cannot keep: NUL characters, unknown to PostgreSQL's texts, and infinite numbers."""
 
 import re
+from math import isfinite
 from typing import Any
 
 from pydantic_core import from_json
 
 from api.errors import InvalidRequest
 
-SUSPECT = re.compile(rb"\\u0000|NaN|Infinity")
+SUSPECT = re.compile(rb"\\u0000|NaN|Infinity|[eE]\+?\d{3}|\d{300}")
 """What such a body must contain somewhere; a closer look tells whether it means it."""
 
 
@@ -15,29 +16,27 @@ def refuse_unrepresentable(body: bytes) -> None:
     """Raise InvalidRequest for a body with a NUL character in a string, or with a number that is none."""
     if SUSPECT.search(body) is None:
         return
-    try:
-        content = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        detail = {"type": "finite_number", "loc": ["body"], "msg": str(error), "input": None}
-        raise InvalidRequest([detail], body.decode()) from error
-    where = _nul_in(content, ["body"])
-    if where is not None:
-        raise InvalidRequest([nul_detail(where)], content)
+    found = _unrepresentable_in(from_json(body), ["body"])
+    if found is not None:
+        raise InvalidRequest([found], body.decode())
 
 
-def _nul_in(content: Any, path: list[str | int]) -> list[str | int] | None:
+def _unrepresentable_in(content: Any, path: list[str | int]) -> dict[str, Any] | None:
+    """The detail of the first thing in the content that cannot be kept."""
+    if isinstance(content, float) and not isfinite(content):
+        return {"type": "finite_number", "loc": path, "msg": "Input should be a finite number", "input": None}
     if isinstance(content, str):
-        return path if "\0" in content else None
+        return nul_detail(path) if "\0" in content else None
     if isinstance(content, dict):
         if any("\0" in key for key in content):
-            return path
+            return nul_detail(path)
         pairs: Any = content.items()
     elif isinstance(content, list):
         pairs = enumerate(content)
     else:
         return None
-    found = (_nul_in(value, [*path, key]) for key, value in pairs)
-    return next((where for where in found if where is not None), None)
+    found = (_unrepresentable_in(value, [*path, key]) for key, value in pairs)
+    return next((detail for detail in found if detail is not None), None)
 
 
 def nul_detail(where: list[str | int]) -> dict[str, Any]:
@@ -45,12 +44,14 @@ def nul_detail(where: list[str | int]) -> dict[str, Any]:
     return {"type": "string_nul", "loc": where, "msg": "Strings must not contain a NUL character", "input": None}
 
 
-def without_nul(content: Any) -> Any:
-    """The same content with U+FFFD in the place of NUL characters."""
+def representable(content: Any) -> Any:
+    """The same content with U+FFFD in the place of NUL characters and null in the place of infinite numbers."""
+    if isinstance(content, float) and not isfinite(content):
+        return None
     if isinstance(content, str):
         return content.replace("\0", "\N{REPLACEMENT CHARACTER}")
     if isinstance(content, dict):
-        return {without_nul(key): without_nul(value) for key, value in content.items()}
+        return {representable(key): representable(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [without_nul(value) for value in content]
+        return [representable(value) for value in content]
     return content

@@ -11,7 +11,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain.aggregate import Aggregate
 from domain.commands.command import Answer, Command, Made
-from domain.errors import Unstorable
+from domain.errors import ForeignShape, StoreUnavailable, Unstorable
 from domain.events import EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun
@@ -58,8 +58,9 @@ class Ledger(Application[UUID]):
     def execute(self, take: Callable[[], Sequence[Command]]) -> list[Outcome]:
         """Decide the commands that `take` hands over once the lock is held, in one transaction; answer in their order.
 
-        A command that fails fails alone, also when the store refuses its data (Unstorable). Raises StoreUnavailable and
-        ForeignShape for the whole batch, of which nothing has happened then as far as is known.
+        A command that fails fails alone, also when its data cannot be projected or stored (Unstorable): then each is
+        tried by itself. Raises StoreUnavailable and ForeignShape for the whole batch, of which nothing has happened
+        then as far as is known.
         """
         taken: list[Command] = []
 
@@ -69,9 +70,12 @@ class Ledger(Application[UUID]):
 
         try:
             return self._execute(take_once)
-        except UnwritableBatch as refusal:
+        except (StoreUnavailable, ForeignShape):
+            raise
+        except Exception as failure:
             if len(taken) == 1:
-                return [Outcome(taken[0], error=Unstorable(str(refusal)))]
+                unstorable = isinstance(failure, UnwritableBatch)
+                return [Outcome(taken[0], error=Unstorable(str(failure)) if unstorable else failure)]
             return [outcome for command in taken for outcome in self.execute([command].copy)]
 
     def _execute(self, take: Callable[[], Sequence[Command]]) -> list[Outcome]:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.times import Time
+
 
 class StateType(StrEnum):
     """The nine kinds of state; a state's name may be any word, its type is one of these."""
@@ -37,12 +39,12 @@ class StateDetails(BaseModel):
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
     child_flow_run_id: UUID | None = None
-    scheduled_time: datetime | None = None
+    scheduled_time: Time | None = None
     cache_key: str | None = None
-    cache_expiration: datetime | None = None
+    cache_expiration: Time | None = None
     deferred: bool | None = None
     untrackable_result: bool = False
-    pause_timeout: datetime | None = None
+    pause_timeout: Time | None = None
     pause_reschedule: bool = False
     pause_key: str | None = None
     run_input_keyset: dict[str, str] | None = None
@@ -65,7 +67,7 @@ class State(BaseModel):
     id: UUID
     type: StateType
     name: str
-    timestamp: datetime
+    timestamp: Time
     message: str | None = None
     data: Any = None
     state_details: StateDetails = Field(default_factory=StateDetails)

@@ -12,6 +12,7 @@ from domain.flow import Labels
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
 from domain.states import State
+from domain.times import Time
 
 
 class TaskRunResult(BaseModel):
@@ -56,7 +57,7 @@ class TaskRunCreated(Event):
     task_inputs: TaskInputs
     empirical_policy: TaskRunPolicy
     cache_key: str | None = None
-    cache_expiration: datetime | None = None
+    cache_expiration: Time | None = None
     task_version: str | None = None
     reported: bool = False
 
@@ -86,10 +87,10 @@ class ReportedCounters(BaseModel):
 
     run_count: int = 0
     flow_run_run_count: int = 0
-    expected_start_time: datetime | None = None
-    next_scheduled_start_time: datetime | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
+    expected_start_time: Time | None = None
+    next_scheduled_start_time: Time | None = None
+    start_time: Time | None = None
+    end_time: Time | None = None
     total_run_time: float = 0.0
 
 

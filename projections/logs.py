@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from domain.ids import new_id
+from domain.times import Time
 from projections.filters import LogFilter
 from projections.filters.condition import EVERY_ROW
-from projections.filters.criteria import Time
 from projections.queries import PAGE_SIZE, read_list
 from projections.sorting import LogSort, order_by
 

@@ -29,8 +29,14 @@ def wait_for_scheduled_time(context: Context[R]) -> Verdict:
     return Wait("Scheduled time is in the future", delay_seconds=ceil(left.total_seconds()))
 
 
+LONGEST_DELAY = 10 * 365 * 24 * 3600.0
+"""Seconds after which a retry comes at the latest: ten years, so that every policy names a time there is."""
+
+
 def retry_after(context: Context[R], seconds: float, **facts: Any) -> Reject:
     """The verdict that sends a failed run back to wait for its next attempt."""
     at = context.decided_at
-    state = awaiting_retry(context.state_id, at, at + timedelta(seconds=seconds), context.proposed)
+    state = awaiting_retry(
+        context.state_id, at, at + timedelta(seconds=min(max(seconds, 0.0), LONGEST_DELAY)), context.proposed
+    )
     return Reject("Retrying", state, facts)

@@ -7,27 +7,17 @@ wildcards; here they mean themselves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from psycopg import sql
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from domain.states import StateType
+from domain.times import Time
 from projections.filters.condition import Condition, Operator, compare, joined
 
 Test = Callable[[sql.Composable, Any], Condition]
-
-
-def in_utc(time: datetime) -> datetime:
-    """The time in UTC, where PostgreSQL and Python agree about it. Raises ValueError outside of the years 1 to 9999."""
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("a time must lie in the years 1 to 9999") from error
 
 
 def _refuse(value: Any, info: ValidationInfo) -> None:
@@ -35,7 +25,6 @@ def _refuse(value: Any, info: ValidationInfo) -> None:
         raise ValueError(f"{info.field_name} cannot be filtered by yet")
 
 
-Time = Annotated[datetime, AfterValidator(in_utc)]
 NotYet = Annotated[None, BeforeValidator(_refuse)]
 """A field of the dialect that speaks of things the ledger does not hold yet: null, or the request is refused."""
 
