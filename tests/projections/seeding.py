@@ -63,7 +63,9 @@ class Books:
         self._recorder = PostgresLedgerRecorder(LedgerConnection(conninfo))
         self._ledger = Ledger(self._recorder, clock=lambda: self.now)
         self._loop = asyncio.Runner()
-        self.connection = self._loop.run(psycopg.AsyncConnection.connect(conninfo, autocommit=True))
+        # Whatever is asked is answered in UTC, whatever the session is in.
+        elsewhere = make_conninfo(conninfo, options="-c timezone=Asia/Kolkata -c jit=off")
+        self.connection = self._loop.run(psycopg.AsyncConnection.connect(elsewhere, autocommit=True))
 
     def __enter__(self) -> Self:
         return self

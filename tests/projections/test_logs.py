@@ -117,11 +117,23 @@ def test_no_lines_at_all_are_nothing(books: Books) -> None:
 
 
 def test_lines_are_sorted_by_time_and_those_of_one_call_with_the_same_time_stay_in_order(books: Books) -> None:
-    burst = [str(number) for number in range(50)]
-    write(books, line("last", at(2)), *(line(message, at(1)) for message in burst), line("first", at(0)))
-    assert messages(books) == ["first", *burst, "last"]
-    assert messages(books, sort=LogSort.TIMESTAMP_ASC) == ["first", *burst, "last"]
-    assert messages(books, sort=LogSort.TIMESTAMP_DESC) == ["last", *reversed(burst), "first"]
+    later, earlier = [[f"{when} {number}" for number in range(100)] for when in ("later", "earlier")]
+    turns = [(line(after, at(2)), line(before, at(1))) for after, before in zip(later, earlier, strict=True)]
+    write(books, *(one for turn in turns for one in turn))
+    assert messages(books) == earlier + later
+    assert messages(books, sort=LogSort.TIMESTAMP_ASC) == earlier + later
+    assert messages(books, sort=LogSort.TIMESTAMP_DESC) == [*reversed(later), *reversed(earlier)]
+
+
+def test_lines_of_several_calls_with_the_same_time_are_in_order_of_their_ids(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, middle, high = sorted(new_id() for _ in range(3))
+    for id, message in ((high, "c"), (low, "a"), (middle, "b")):
+        monkeypatch.setattr("projections.logs.new_id", lambda id=id: id)
+        write(books, line(message))
+    assert messages(books) == ["a", "b", "c"]
+    assert messages(books, sort=LogSort.TIMESTAMP_DESC) == ["c", "b", "a"]
 
 
 def test_a_list_of_lines_has_a_limit_and_an_offset(filled: Books) -> None:
