@@ -1,0 +1,140 @@
+"""Unmodified clients run their flows on the service, and the event store holds what happened.
+
+The scripts are recorded test material: each checks through its own client that the final states are right.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from api.embedded_postgres import EmbeddedPostgres
+from tests.checks import check_ledger
+from tests.support.client_environments import CLIENT_2, CLIENT_3, client_python
+from tests.support.server_process import serving
+from tests.support.stored_events import Stored, of_run, read_events, state_names
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SCENARIOS = Path(__file__).parents[1] / "data" / "scenarios"
+OF_CLIENT = {2: ("a_hello", "c_subflow", "d_map"), 3: ("a_hello", "c_subflow", "d_map", "b_retries")}
+REQUIREMENTS = {2: CLIENT_2, 3: CLIENT_3}
+ALL = [(client, scenario) for client, scenarios in OF_CLIENT.items() for scenario in scenarios]
+LIFE = ["Pending", "Running", "Completed"]
+
+
+@dataclass
+class Played:
+    """What came of all scripts: what each printed and its exit code, by client and script, and the events after them."""
+
+    outputs: dict[tuple[int, str], "subprocess.CompletedProcess[str]"] = field(default_factory=dict)
+    events: list[Stored] = field(default_factory=list)
+
+    def flow_runs(self, client: int, flow: str) -> list[Stored]:
+        """The creations of flow runs of one flow by one client, in order."""
+        flows = {e.id for e in self.events if e.topic == "Flow.Created" and e.facts["name"] == flow}
+        made = (e for e in self.events if e.topic == "FlowRun.Created" and UUID(e.facts["flow_id"]) in flows)
+        return [event for event in made if event.facts["actor"].startswith(f"prefect/{client}.")]
+
+    def task_runs(self, flow_run: Stored) -> list[Stored]:
+        """The creations of the task runs of one flow run."""
+        made = (event for event in self.events if event.topic == "TaskRun.Created")
+        return [event for event in made if UUID(event.facts["flow_run_id"]) == flow_run.id]
+
+    def of(self, creation: Stored) -> list[Stored]:
+        """The history of a run."""
+        return of_run(self.events, creation.id)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """Run all scripts, one after the other, on one server with an embedded PostgreSQL."""
+    folder = tmp_path_factory.mktemp("clients")
+    played = Played()
+    with serving(folder / "server.log", data_dir=folder / "data") as server:
+        for client, scenario in ALL:
+            played.outputs[client, scenario] = run_script(client, scenario, server.api, folder)
+        conninfo = EmbeddedPostgres(folder / "data").conninfo
+        played.events = read_events(conninfo)
+        check_ledger(conninfo)
+    yield played
+
+
+def run_script(client: int, scenario: str, api: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a script in the environment of its client, which is told nothing but where the API is."""
+    home = folder / f"home{client}"
+    home.mkdir(exist_ok=True)
+    settings = {"PATH": os.environ["PATH"], "HOME": str(home), "PREFECT_HOME": str(home), "PREFECT_API_URL": api}
+    command = [str(client_python(REQUIREMENTS[client])), str(SCENARIOS / f"{scenario}.py")]
+    return subprocess.run(command, cwd=home, env=settings, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(("client", "scenario"), ALL)
+def test_an_unmodified_client_runs_its_flows(played: Played, client: int, scenario: str) -> None:
+    output = played.outputs[client, scenario]
+    assert output.returncode == 0, output.stdout + output.stderr
+    assert not re.search("may be lost|Unable to connect|incompatible|Unexpected error|Error sending", output.stderr)
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_holds_the_life_of_a_flow_run_and_of_its_task_runs(played: Played, client: int) -> None:
+    (creation,) = played.flow_runs(client, "a-hello")
+    assert re.match(rf"prefect/{client}\.\d+\.\d+", creation.facts["actor"])
+    assert creation.facts["parameters"] == {"name": "marvin"}
+    history = played.of(creation)
+    assert state_names(history) == LIFE
+    assert {event.facts["actor"] for event in history} == {creation.facts["actor"]}
+    task_runs = played.task_runs(creation)
+    assert len(task_runs) == 3
+    assert all(state_names(played.of(task_run)) == LIFE for task_run in task_runs)
+    (tagged,) = (task_run for task_run in task_runs if task_run.facts["tags"] == ["final"])
+    upstream = {
+        one["id"] for inputs in tagged.facts["task_inputs"].values() for one in inputs if one["input_type"] == "task_run"
+    }
+    assert upstream == {str(task_run.id) for task_run in task_runs if task_run is not tagged}
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_shows_the_states_of_subflows_on_the_task_runs_that_stand_for_them(
+    played: Played, client: int
+) -> None:
+    (parent,) = played.flow_runs(client, "c-parent")
+    children = {str(child.id): child for child in played.flow_runs(client, "c-child")}
+    stand_ins = played.task_runs(parent)
+    assert len(children) == len(stand_ins) == 2
+    for stand_in in stand_ins:
+        mirrored = [event for event in played.of(stand_in) if "mirrored_from" in event.facts]
+        (child_id,) = {event.facts["mirrored_from"] for event in mirrored}
+        assert {event.facts["state"]["state_details"]["child_flow_run_id"] for event in mirrored} == {child_id}
+        assert state_names(mirrored) == state_names(played.of(children[child_id]))
+        assert UUID(children.pop(child_id).facts["parent_task_run_id"]) == stand_in.id
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_holds_every_run_of_a_mapped_task(played: Played, client: int) -> None:
+    (creation,) = played.flow_runs(client, "d-map")
+    task_runs = played.task_runs(creation)
+    assert len(task_runs) == 11
+    assert len({(run.facts["task_key"], run.facts["dynamic_key"]) for run in task_runs}) == 11
+    assert all(state_names(played.of(task_run)) == LIFE for task_run in task_runs)
+
+
+def test_the_ledger_holds_the_retries_of_a_flow_and_the_failure_that_caused_them(played: Played) -> None:
+    (creation,) = played.flow_runs(3, "b-flow-retries")
+    history = played.of(creation)
+    assert state_names(history) == ["Pending", "Running", "AwaitingRetry", "Running", "Completed"]
+    (retry,) = (event for event in history if event.topic == "FlowRun.StateSet" and "rule" in event.facts)
+    assert retry.facts["proposed"]["type"] == "FAILED"
+    assert "first flow attempt fails" in retry.facts["proposed"]["message"]
+
+
+def test_the_ledger_holds_the_retries_of_a_task_that_its_client_reported(played: Played) -> None:
+    (creation,) = played.flow_runs(3, "b-task-retries")
+    (task_run,) = played.task_runs(creation)
+    attempts = ["AwaitingRetry", "Retrying"] * 2
+    assert state_names(played.of(task_run)) == ["Pending", "Running", *attempts, "Completed"]
