@@ -1,9 +1,8 @@
 """What a filter can ask of one field, as clients write it, and the SQL that each question stands for.
 
-An empty list given to `any_` matches nothing, one given to `not_any_` or `all_` everything. A null field fits
-no list that holds something, neither of `any_` nor of `not_any_`. Both ends of a range of times belong to it; a time
-without an offset is in UTC. Source: answers of server 3.8.8 on PostgreSQL, whose `like_` however takes `%` and `_` for
-wildcards; here they mean themselves.
+An empty list given to `any_` matches nothing, one given to `not_any_` or `all_` everything. A null field fits no list
+that holds something, neither of `any_` nor of `not_any_`. Both ends of a range of times belong to it; a time without an
+offset is in UTC. Source: answers of server 3.8.8 on PostgreSQL, where however `%` and `_` in `like_` are wildcards.
 """
 
 from collections.abc import Callable, Iterator, Mapping
