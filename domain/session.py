@@ -58,9 +58,12 @@ class Session:
             raise NotFound(kind.kind, id)
         return aggregate
 
-    def create(self, kind: type[A], id: UUID) -> A:
-        """A new aggregate, empty until its first events are settled. Raises IdTaken."""
-        if self._load(id) is not None:
+    def create(self, kind: type[A], id: UUID, *, chosen: bool = False) -> A:
+        """A new aggregate, empty until its first events are settled. Raises IdTaken.
+
+        Only an id that was `chosen` by a caller is looked up; the ids we make are new.
+        """
+        if chosen and self._load(id) is not None:
             raise IdTaken(kind.kind, id)
         return kind(id)
 

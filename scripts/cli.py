@@ -10,8 +10,10 @@ from pydantic import SecretStr, ValidationError
 from api.server import serve as serve_api
 from api.settings import Settings
 from api.version import VERSION
+from scripts.benchmarking.command import app as benchmark
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(benchmark, name="benchmark")
 
 
 def option_for(setting: str, note: str = "") -> Any:

@@ -55,7 +55,8 @@ async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
         task_version=body.task_version,
     )
     state = body.state.proposed() if body.state else pending()
-    command = CreateTaskRun(caller=call.caller, id=body.id or new_id(), facts=facts, state=state)
+    id = body.id or new_id()
+    command = CreateTaskRun(caller=call.caller, id=id, chosen_id=body.id is not None, facts=facts, state=state)
     return made(await call.services.queue.execute(command))
 
 

@@ -57,7 +57,7 @@ class CreateFlowRun(Command):
     job_variables: dict[str, Any] | None = None
 
     def ids(self) -> Iterable[UUID | None]:
-        return (self.id, self.flow_id, self.parent_task_run_id)
+        return (self.flow_id, self.parent_task_run_id)
 
     def natural_keys(self) -> Iterable[Key]:
         if self.idempotency_key is None:

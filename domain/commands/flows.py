@@ -20,9 +20,6 @@ class CreateFlow(Command):
     tags: list[str]
     labels: Labels
 
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
-
     def natural_keys(self) -> Iterable[Key]:
         return (keys.flow_name(self.name),)
 

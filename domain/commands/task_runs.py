@@ -81,16 +81,17 @@ class TaskRunFacts:
 class CreateTaskRun(Command):
     """Make a task run, or find the one of the same flow run with the same keys.
 
-    The state that comes with it is set without rules. Raises MissingReference when its flow run does not exist, IdTaken
-    when the caller chose an id that is in use.
+    The state that comes with it is set without rules. `chosen_id` says that the caller chose the id. Raises
+    MissingReference when its flow run does not exist, IdTaken when the chosen id is in use.
     """
 
     id: UUID
+    chosen_id: bool
     facts: TaskRunFacts
     state: ProposedState
 
     def ids(self) -> Iterable[UUID | None]:
-        return (self.id, self.facts.flow_run_id)
+        return (self.id if self.chosen_id else None, self.facts.flow_run_id)
 
     def natural_keys(self) -> Iterable[Key]:
         return self.facts.natural_keys()
@@ -104,7 +105,7 @@ class CreateTaskRun(Command):
             existing = session.id_of(key)
             if existing is not None:
                 return Made(existing, created=False)
-        run = session.create(TaskRun, self.id)
+        run = session.create(TaskRun, self.id, chosen=self.chosen_id)
         self.facts.record(session, run, flow_run, reported=False)
         state = own_state(self.state.at(session.now), flow_run_id, run.id)
         session.record(run, TaskRunStateSet, state=state, dialect=self.caller.dialect)
@@ -181,7 +182,7 @@ class ReportTaskRunState(Command):
         flow_run = session.find(FlowRun, flow_run_id)
         if flow_run_id is not None and flow_run is None:
             raise MissingReference(FlowRun.kind, flow_run_id)
-        run = session.create(TaskRun, self.id)
+        run = session.create(TaskRun, self.id, chosen=True)
         self.facts.record(session, run, flow_run, reported=True)
         return run
 

@@ -105,8 +105,9 @@ def create_task_run(flow_run_id: UUID | None, policy: TaskRunPolicy | None = Non
         task_inputs={},
         empirical_policy=policy or TaskRunPolicy(),
     )
-    id = facts.pop("id", None) or new_id()
-    return CreateTaskRun(caller=CALLER, id=id, facts=task, state=facts.pop("state", proposed("PENDING")))
+    chosen = facts.pop("id", None)
+    state = facts.pop("state", proposed("PENDING"))
+    return CreateTaskRun(caller=CALLER, id=chosen or new_id(), chosen_id=chosen is not None, facts=task, state=state)
 
 
 @pytest.fixture
