@@ -8,6 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.serving.http_protocol import JoinedWritesProtocol
+from api.serving.memory import settle_memory
 from api.settings import Settings
 from api.websocket_protocol import HeldPongProtocol
 
@@ -36,8 +37,10 @@ def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: C
     """
     module, _, name = app_factory.partition(":")
     create_app: Callable[[Settings, str], Starlette] = getattr(import_module(module), name)
+    app = create_app(settings, conninfo)
+    settle_memory()
     config = uvicorn.Config(
-        create_app(settings, conninfo),
+        app,
         loop="uvloop",
         http=JoinedWritesProtocol,
         ws=HeldPongProtocol,
