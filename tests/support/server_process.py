@@ -77,9 +77,15 @@ def postmaster_pid(data_dir: Path) -> int:
 
 def signal_postgres(data_dir: Path, how: signal.Signals) -> None:
     """Send a signal to the PostgreSQL of a data directory, to all of its processes."""
-    parent = postmaster_pid(data_dir)
-    for pid in (*_children(parent), parent):
+    for pid in reversed(processes_of(postmaster_pid(data_dir))):
         os.kill(pid, how)
+
+
+def processes_of(parent: int) -> list[int]:
+    """A process and all that it has started, parents first."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    children = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [parent, *(pid for child in children for pid in processes_of(child))]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -97,10 +103,6 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def _children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def _environment(settings: dict[str, object]) -> dict[str, str]:
