@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from api.call import Call
 from api.errors import Refused
-from projections.filters import FlowFilter, FlowRunFilter, LogFilter, TaskRunFilter
+from projections.filters import FlowFilter, FlowRunFilter, LogFilter, NotYet, TaskRunFilter
 from projections.sorting import FlowRunSort, FlowSort, LogSort, TaskRunSort
 
 
@@ -16,6 +16,9 @@ class RunFilters(BaseModel):
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
     task_runs: TaskRunFilter | None = None
+    deployments: NotYet = None
+    work_pools: NotYet = None
+    work_pool_queues: NotYet = None
 
     def filters(self) -> dict[str, Any]:
         return {"flows": self.flows, "flow_runs": self.flow_runs, "task_runs": self.task_runs}
