@@ -93,10 +93,9 @@ async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
 async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
     limit = page_of(call, body.limit)
     async with call.services.reads.connection() as connection:
-        count = await queries.count_flow_runs(connection, **body.filters())
-        offset = (body.page - 1) * limit
-        results = await queries.read_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
-    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))
+        return Answer(
+            await queries.paginate_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+        )
 
 
 @endpoints.add(

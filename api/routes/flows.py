@@ -67,7 +67,6 @@ async def count_flows(call: Call, body: CountFlows) -> Answer:
 async def paginate_flows(call: Call, body: PaginateFlows) -> Answer:
     limit = page_of(call, body.limit)
     async with call.services.reads.connection() as connection:
-        count = await queries.count_flows(connection, **body.filters())
-        offset = (body.page - 1) * limit
-        results = await queries.read_flows(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
-    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))
+        return Answer(
+            await queries.paginate_flows(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+        )

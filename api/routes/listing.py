@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field
 
 from api.call import Call
 from api.errors import Refused
@@ -24,27 +24,18 @@ class RunFilters(BaseModel):
         return {"flows": self.flows, "flow_runs": self.flow_runs, "task_runs": self.task_runs}
 
 
-class Sorted(BaseModel):
-    """A request that may name an order; null, as clients send it, means the usual one."""
-
-    @field_validator("sort", mode="before", check_fields=False)
-    @classmethod
-    def _usual(cls, sort: Any) -> Any:
-        return cls.model_fields["sort"].default if sort is None else sort
-
-
-class Page(Sorted):
+class Page(BaseModel):
     limit: int | None = None
     offset: int = Field(default=0, ge=0)
 
 
-class Numbered(Sorted):
+class Numbered(BaseModel):
     limit: int | None = None
     page: int = Field(default=1, ge=1)
 
 
 class FilterFlows(RunFilters, Page):
-    sort: FlowSort = FlowSort.NAME_ASC
+    sort: FlowSort | None = None
 
 
 class CountFlows(RunFilters):
@@ -52,11 +43,11 @@ class CountFlows(RunFilters):
 
 
 class PaginateFlows(RunFilters, Numbered):
-    sort: FlowSort = FlowSort.NAME_ASC
+    sort: FlowSort | None = None
 
 
 class FilterFlowRuns(RunFilters, Page):
-    sort: FlowRunSort = FlowRunSort.ID_DESC
+    sort: FlowRunSort | None = None
 
 
 class CountFlowRuns(RunFilters):
@@ -64,11 +55,11 @@ class CountFlowRuns(RunFilters):
 
 
 class PaginateFlowRuns(RunFilters, Numbered):
-    sort: FlowRunSort = FlowRunSort.ID_DESC
+    sort: FlowRunSort | None = None
 
 
 class FilterTaskRuns(RunFilters, Page):
-    sort: TaskRunSort = TaskRunSort.ID_DESC
+    sort: TaskRunSort | None = None
 
 
 class CountTaskRuns(RunFilters):
@@ -76,12 +67,12 @@ class CountTaskRuns(RunFilters):
 
 
 class PaginateTaskRuns(RunFilters, Numbered):
-    sort: TaskRunSort = TaskRunSort.ID_DESC
+    sort: TaskRunSort | None = None
 
 
-class FilterLogs(Sorted):
+class FilterLogs(BaseModel):
     logs: LogFilter | None = None
-    sort: LogSort = LogSort.TIMESTAMP_ASC
+    sort: LogSort | None = None
     limit: int | None = None
     offset: int | None = Field(default=None, ge=0)
 

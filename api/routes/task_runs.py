@@ -81,10 +81,9 @@ async def count_task_runs(call: Call, body: CountTaskRuns) -> Answer:
 async def paginate_task_runs(call: Call, body: PaginateTaskRuns) -> Answer:
     limit = page_of(call, body.limit)
     async with call.services.reads.connection() as connection:
-        count = await queries.count_task_runs(connection, **body.filters())
-        offset = (body.page - 1) * limit
-        results = await queries.read_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=offset)
-    return Answer(queries.paginate(results, count=count, limit=limit, page=body.page))
+        return Answer(
+            await queries.paginate_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+        )
 
 
 @endpoints.add(
