@@ -86,7 +86,7 @@ class CreateTaskRun(Command):
     """
 
     id: UUID
-    chosen_id: bool
+    chosen_id: bool = False
     facts: TaskRunFacts
     state: ProposedState
 
