@@ -30,7 +30,7 @@ LIFE = ["Pending", "Running", "Completed"]
 
 @dataclass
 class Played:
-    """What came of all scripts: what each printed and its exit code, by client and script, and the events after them."""
+    """What came of all scripts: output and exit code by client and script, and all events at the end."""
 
     outputs: dict[tuple[int, str], "subprocess.CompletedProcess[str]"] = field(default_factory=dict)
     events: list[Stored] = field(default_factory=list)
@@ -94,7 +94,10 @@ def test_the_ledger_holds_the_life_of_a_flow_run_and_of_its_task_runs(played: Pl
     assert all(state_names(played.of(task_run)) == LIFE for task_run in task_runs)
     (tagged,) = (task_run for task_run in task_runs if task_run.facts["tags"] == ["final"])
     upstream = {
-        one["id"] for inputs in tagged.facts["task_inputs"].values() for one in inputs if one["input_type"] == "task_run"
+        one["id"]
+        for inputs in tagged.facts["task_inputs"].values()
+        for one in inputs
+        if one["input_type"] == "task_run"
     }
     assert upstream == {str(task_run.id) for task_run in task_runs if task_run is not tagged}
 

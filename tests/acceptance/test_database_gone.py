@@ -92,7 +92,8 @@ def answers_to(server: ServerProcess, requests: list[Request]) -> dict[tuple[str
         return httpx.request(method, f"{server.api}/{path}", json=body, timeout=SECONDS)
 
     with ThreadPoolExecutor(len(requests)) as pool:
-        return {(method, path): answer for (method, path, _), answer in zip(requests, pool.map(ask, requests))}
+        answers = pool.map(ask, requests)
+        return {(method, path): answer for (method, path, _), answer in zip(requests, answers, strict=True)}
 
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)

@@ -25,6 +25,7 @@ from tests.support.event_client import (
     run_id_of,
     send,
 )
+from tests.support.server_process import wait_until
 from tests.support.stored_events import Stored, of_run, read_events, state_names, times_entered
 
 WAITS_FOR_LEDGER = """
@@ -74,7 +75,7 @@ def test_no_pong_is_sent_before_the_commit(service: Service, client: httpx.Clien
                 other.execute("SELECT pg_advisory_lock(%s)", [LEDGER_LOCK])
                 await send(connection, report)
                 pong = await connection.ping()
-                await until_the_server_waits_for_the_ledger(other)
+                await asyncio.to_thread(wait_until, lambda: other.execute(WAITS_FOR_LEDGER).fetchone() != (0,))
                 # An answer to a later request on the same event loop says that the ping has been looked at too.
                 assert (await asyncio.to_thread(client.get, "health")).is_success
                 assert not (await asyncio.wait([asyncio.ensure_future(pong)], timeout=0.2))[0]
@@ -84,11 +85,6 @@ def test_no_pong_is_sent_before_the_commit(service: Service, client: httpx.Clien
                 assert times_entered(read_events(service.conninfo))[entered_by(report)] == 1
 
     asyncio.run(go())
-
-
-async def until_the_server_waits_for_the_ledger(connection: psycopg.Connection) -> None:
-    while connection.execute(WAITS_FOR_LEDGER).fetchone() == (0,):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0), (0, 2, 1), (2, 0, 1), (0, 1, 0, 2, 2, 1, 0)])

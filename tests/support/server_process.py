@@ -1,5 +1,6 @@
 """The service as a user starts it: `flowledger serve` in a process of its own, on a free port of this machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,8 +78,9 @@ def postmaster_pid(data_dir: Path) -> int:
 
 def signal_postgres(data_dir: Path, how: signal.Signals) -> None:
     """Send a signal to the PostgreSQL of a data directory, to all of its processes."""
-    for pid in reversed(processes_of(postmaster_pid(data_dir))):
-        os.kill(pid, how)
+    for pid in processes_of(postmaster_pid(data_dir)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
 
 
 def processes_of(parent: int) -> list[int]:

@@ -1,0 +1,164 @@
+"""Requests recorded from real clients are answered as the real server answered them: same status, same shape."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from api.embedded_postgres import EmbeddedPostgres
+from tests.support.samples import Sample, differences, is_left_out, read_samples
+from tests.support.server_process import serving
+
+UNKNOWN = "5121a062-fecc-420f-9ec3-440761f290fb"
+"""The id that stands for nothing in all recordings."""
+
+NOT_BUILT = {
+    ("POST_flow_runs_id_set_state", 1): "pauses have no rules yet",
+    **{("POST_v2_concurrency_limits_increment_with_lease", index): "there are no limits yet" for index in (1, 2, 3)},
+}
+SAMPLES = [sample for sample in read_samples() if sample.key not in NOT_BUILT]
+
+BETTER_WORDS = {("GET_task_run_states_id", 0): {"detail": "Task run state not found"}}
+"""Answers that the real server words wrongly."""
+
+MORE_FIELDS = {("POST_task_runs_paginate", 0)}
+"""Answers for which whole task runs are given where the real server leaves fields out."""
+
+OTHER_TYPES = {"is_instance_of": "list_type"}
+"""How an error is called here that the real server calls by another name."""
+
+IN_A_MINUTE = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+RETRYING = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": {"scheduled_time": IN_A_MINUTE}}
+RUN_BEFORE: dict[tuple[str, int], dict[str, Any]] = {
+    ("POST_flow_runs_id_set_state", 0): {"state": RETRYING},
+    ("POST_flow_runs_id_set_state", 2): {"state": {"type": "CANCELLED"}},
+    ("POST_flow_runs_id_set_state", 5): {"state": {"type": "RUNNING"}, "empirical_policy": {"retries": 1}},
+    ("POST_flow_runs_id_set_state", 9): {"state": {"type": "SCHEDULED"}},
+    ("POST_flow_runs_id_set_state", 10): {"state": {"type": "SCHEDULED"}},
+    ("POST_flow_runs_id_set_state", 12): {"state": {"type": "CANCELLING"}},
+    **{("POST_flow_runs_id_set_state", index): {"state": {"type": "RUNNING"}} for index in (4, 6, 7, 8, 11)},
+}
+"""What the flow run was like that a transition was recorded of; pending where nothing is said."""
+
+CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/")
+KINDS = {
+    **{kind: kind for kind in ("flows", "flow_runs", "task_runs")},
+    **{"flow_id": "flows", "flow_run_id": "flow_runs", "task_run_id": "task_runs"},
+}
+"""Of which kind the thing is whose id stands in a field, or in the path behind a word."""
+
+World = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def client(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server that may be emptied, for every sample has the ledger to itself."""
+    folder: Path = tmp_path_factory.mktemp("samples")
+    with serving(folder / "log", data_dir=folder / "data", allow_clear=True) as server, server.client() as client:
+        yield client
+
+
+def make_world(client: httpx.Client, sample: Sample) -> World:
+    """Empty the ledger and make one thing of each kind, as the sample needs it; give their ids."""
+    assert client.post("admin/database/clear", json={"confirm": True}).status_code == 204
+    flow = client.post("flows/", json={"name": flow_name(sample)}).json()["id"]
+    new_run = {"flow_id": flow, **RUN_BEFORE.get(sample.key, {})}
+    run = client.post("flow_runs/", json=new_run).json()["id"]
+    task = client.post("task_runs/", json={"flow_run_id": run, "task_key": "key", "dynamic_key": "0"}).json()["id"]
+    now = datetime.now(UTC).isoformat()
+    line = {"name": "n", "level": 20, "message": "m", "timestamp": now, "flow_run_id": run}
+    assert client.post("logs/", json=[line]).status_code == 201
+    return {"flows": flow, "flow_runs": run, "task_runs": task}
+
+
+def flow_name(sample: Sample) -> str:
+    """The name by which a sample asks for a flow that was there."""
+    if sample.name == "GET_flows_name_name" and sample.status == 200:
+        return sample.path.rpartition("/")[2]
+    asked = sample.body.get("flows") if isinstance(sample.body, dict) else None
+    names = ((asked or {}).get("name") or {}).get("any_")
+    return names[0] if names else "sampled"
+
+
+def with_ids(value: Any, world: World, kind: str | None = None) -> Any:
+    """A recorded value with the ids of things that are there, by the fields in which the recorded ids stand."""
+    if isinstance(value, dict):
+        return {name: with_ids(content, world, KINDS.get(name, kind)) for name, content in value.items()}
+    if isinstance(value, list):
+        return [with_ids(element, world, kind) for element in value]
+    return world[kind] if kind is not None and is_id(value) and value != UNKNOWN else value
+
+
+def is_id(value: Any) -> bool:
+    try:
+        return str(UUID(value)) == value
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def path_of(sample: Sample, world: World) -> str:
+    if sample.status == 404:
+        return sample.path
+    words = sample.path.split("/")
+    return "/".join(with_ids(word, world, KINDS.get(before)) for before, word in zip(["", *words], words, strict=False))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_a_recorded_request_is_answered_as_it_was(client: httpx.Client, sample: Sample) -> None:
+    world = make_world(client, sample)
+    body = with_ids(sample.body, world)
+    is_no_json = isinstance(body, dict) and "__text__" in body
+    content = body["__text__"] if is_no_json else json.dumps(body)
+    request = client.build_request(
+        sample.method,
+        client.base_url.copy_with(path=path_of(sample, world)),
+        params=with_ids(sample.query, world),
+        headers={**sample.headers, "Content-Type": "application/json"},
+        content=None if body is None else content,
+    )
+    if sample.path in CREATIONS and sample.status == 200:
+        assert client.send(request).status_code == 201
+    answer = client.send(request)
+    assert answer.status_code == sample.status, answer.text
+    if sample.answer is None:
+        assert answer.content in (b"", b"null")
+    elif sample.status == 422 and "exception_detail" in sample.answer:
+        check_validation_error(sample.answer, answer.json(), content if is_no_json else body)
+    elif sample.status >= 400:
+        assert answer.json() == BETTER_WORDS.get(sample.key, sample.answer)
+    else:
+        wrong = differences(sample.answer, answer.json())
+        assert [what for what in wrong if " has " not in what or sample.key not in MORE_FIELDS] == []
+        check_verdict(sample.answer, answer.json())
+
+
+def check_validation_error(recorded: Any, answered: Any, sent: Any) -> None:
+    """Each thing that is wrong is named by the same type and at the same place; the wording is free."""
+    assert answered.keys() == recorded.keys()
+    assert answered["exception_message"] == recorded["exception_message"]
+    assert answered["request_body"] == sent
+    for detail, expected in zip(answered["exception_detail"], recorded["exception_detail"], strict=False):
+        if is_left_out(expected):
+            continue
+        assert detail.keys() >= {"type", "loc", "msg", "input"}
+        assert detail["type"] == OTHER_TYPES.get(expected["type"], expected["type"])
+        known = [place for place in expected["loc"] if not is_left_out(place)]
+        assert detail["loc"][: len(known)] == known or expected["type"] == "json_invalid"
+
+
+def check_verdict(recorded: Any, answered: Any) -> None:
+    """A proposal gets the same verdict, for the same reason, and leads to the same state."""
+    if not (isinstance(recorded, dict) and "details" in recorded):
+        return
+    assert answered["status"] == recorded["status"]
+    reason = recorded["details"].get("reason")
+    assert answered["details"].get("reason") == reason
+    assert (answered["state"]["type"], answered["state"]["name"]) == (
+        recorded["state"]["type"],
+        recorded["state"]["name"],
+    )
