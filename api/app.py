@@ -3,9 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
@@ -16,10 +13,12 @@ from api.answer import answer
 from api.call import Services
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
+from api.reads import Gathered, Reads
 from api.routes import admin, concurrency, events, flow_runs, flows, logs, run_states, task_runs
 from api.settings import Settings
 from domain.ledger import Ledger
-from projections.connection import LedgerConnection, session_options
+from projections import queries
+from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -36,7 +35,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
-    services = Services(settings, _queue(settings, conninfo), _reads(settings, conninfo))
+    services = _services(settings, conninfo)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -85,15 +84,17 @@ def _queue(settings: Settings, conninfo: str) -> CommandQueue:
     return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience)
 
 
-def _reads(settings: Settings, conninfo: str) -> AsyncConnectionPool[AsyncConnection]:
-    """Connections for queries, opened when needed; a query that takes longer than the time-out is cancelled."""
-    options = session_options(settings.statement_timeout_seconds)
-    conninfo = make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2)
-    return AsyncConnectionPool(
+def _services(settings: Settings, conninfo: str) -> Services:
+    reads = Reads(
         conninfo,
-        min_size=1,
-        max_size=settings.read_pool_size,
-        timeout=settings.lock_timeout_seconds,
-        kwargs={"autocommit": True},
-        open=False,
+        size=settings.read_pool_size,
+        timeout=settings.statement_timeout_seconds,
+        patience=settings.lock_timeout_seconds,
+    )
+    return Services(
+        settings,
+        _queue(settings, conninfo),
+        reads,
+        flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
+        task_runs=Gathered(reads, queries.read_task_runs_by_id),
     )

@@ -5,14 +5,13 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
 from api.command_queue import CommandQueue
 from api.dialect import dialect_of
 from api.errors import ClientGone, InvalidRequest, Refused
+from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, refuse_unrepresentable
 from domain.commands.command import Caller
@@ -22,11 +21,13 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Services:
-    """What all endpoints share: the settings, the command queue, and the connections for reading."""
+    """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together."""
 
     settings: Settings
     queue: CommandQueue
-    reads: AsyncConnectionPool[AsyncConnection]
+    reads: Reads
+    flow_runs: Gathered
+    task_runs: Gathered
 
 
 class Call:

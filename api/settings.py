@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         default=4, ge=1, le=100, description="Connections each process keeps for answering queries."
     )
     statement_timeout_seconds: float = Field(
-        default=10.0, gt=0, description="Longest one SQL statement may run, in seconds, before it is cancelled."
+        default=5.0, gt=0, description="Longest one SQL statement may run, in seconds, before it is cancelled."
     )
     lock_timeout_seconds: float = Field(
         default=2.0, gt=0, description="Longest a batch waits for the ledger lock, in seconds, before it answers 503."

@@ -31,6 +31,7 @@ SELECT id, now(), name, level, message, timestamp, flow_run_id, task_run_id
 FROM json_to_recordset(%s) AS line(
     id uuid, name text, level integer, message text, timestamp timestamptz, flow_run_id uuid, task_run_id uuid
 )
+ON CONFLICT (id) DO NOTHING
 """
 
 
@@ -47,10 +48,14 @@ class LogCreate(BaseModel):
     task_run_id: UUID | None = None
 
 
-async def write_logs(connection: AsyncConnection, logs: Sequence[LogCreate]) -> None:
-    """Keep the lines. Those of one call that have the same timestamp are read in the order in which they came."""
-    # Ids made within one millisecond do not sort by themselves, and they decide between equal timestamps.
-    ids = sorted(new_id() for _ in logs)
+def ids_for(logs: Sequence[LogCreate]) -> list[UUID]:
+    """New ids for lines, in their order: ids decide between lines of the same timestamp."""
+    # Ids made within one millisecond do not sort by themselves.
+    return sorted(new_id() for _ in logs)
+
+
+async def write_logs(connection: AsyncConnection, logs: Sequence[LogCreate], ids: Sequence[UUID]) -> None:
+    """Keep the lines under these ids; doing it again changes nothing."""
     lines = [{"id": id, **log.model_dump()} for id, log in zip(ids, logs, strict=True)]
     await connection.execute(WRITE_LOGS, [Json(lines, dumps=to_json)], prepare=True)
 

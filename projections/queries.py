@@ -41,6 +41,11 @@ def _one(document: sql.Composable, table: sql.Composable, column: str = "id") ->
     return statement.format(document, table, sql.Identifier(column)).as_string(None)
 
 
+def _several(document: sql.Composable, table: sql.Composable) -> str:
+    statement = sql.SQL("SELECT id, convert_to({}, 'UTF8') FROM {} WHERE id = ANY(%s)")
+    return statement.format(document, table).as_string(None)
+
+
 def _history(table: sql.Composable, run: str) -> str:
     statement = sql.SQL("SELECT doc FROM {} WHERE {} = %s ORDER BY timestamp, version")
     return json_array(statement.format(table, sql.Identifier(run))).as_string(None)
@@ -54,6 +59,8 @@ READ_FLOW_RUN_STATE = _one(DOCUMENT, FLOW_RUN_STATES)
 READ_FLOW_RUN_STATES = _history(FLOW_RUN_STATES, "flow_run_id")
 READ_TASK_RUN = _one(RUN_DOCUMENT, TASK_RUNS)
 READ_TASK_RUN_STATE = _one(DOCUMENT, TASK_RUN_STATES)
+READ_FLOW_RUNS_BY_ID = _several(RUN_DOCUMENT, FLOW_RUNS)
+READ_TASK_RUNS_BY_ID = _several(RUN_DOCUMENT, TASK_RUNS)
 READ_TASK_RUN_STATES = _history(TASK_RUN_STATES, "task_run_id")
 
 
@@ -70,6 +77,21 @@ async def read_flow_by_name(connection: AsyncConnection, name: str) -> bytes | N
 async def read_flow_run(connection: AsyncConnection, id: UUID) -> bytes | None:
     """The document of a flow run as of now, or None."""
     return await _read(connection, READ_FLOW_RUN, id)
+
+
+async def read_flow_runs_by_id(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, bytes]:
+    """The documents of those of the flow runs that there are."""
+    return await _by_id(connection, READ_FLOW_RUNS_BY_ID, ids)
+
+
+async def read_task_runs_by_id(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, bytes]:
+    """The documents of those of the task runs that there are."""
+    return await _by_id(connection, READ_TASK_RUNS_BY_ID, ids)
+
+
+async def _by_id(connection: AsyncConnection, statement: str, ids: list[UUID]) -> dict[UUID, bytes]:
+    cursor = await connection.execute(statement, [ids], prepare=True, binary=True)
+    return dict(await cursor.fetchall())
 
 
 async def read_flow_run_state(connection: AsyncConnection, id: UUID) -> bytes | None:

@@ -30,8 +30,7 @@ async def health(call: Call) -> Answer:
     "GET", "/ready", "Whether requests can be served", answers={200: "They can", 503: "The database says otherwise"}
 )
 async def ready(call: Call) -> Answer:
-    async with call.services.reads.connection() as connection:
-        found = await read_shape(connection)
+    found = await call.services.reads.run(read_shape)
     if found != shape():
         return answer({"message": "The read tables have the shape of another version."}, 503)
     return answer({"message": "OK"})

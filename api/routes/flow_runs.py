@@ -37,8 +37,7 @@ async def set_flow_run_state(call: Call, body: SetStateBody) -> Answer:
 @endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})
 async def read_flow_run(call: Call) -> Answer:
     id = call.id()
-    async with call.services.reads.connection() as connection:
-        return found(await queries.read_flow_run(connection, id), "Flow run")
+    return found(await call.services.flow_runs.read(id), "Flow run")
 
 
 @endpoints.add(
@@ -75,16 +74,16 @@ async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
 @endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
 async def read_flow_runs(call: Call, body: FilterFlowRuns) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.read_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+    return Answer(
+        await call.services.reads.run(
+            queries.read_flow_runs, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
         )
+    )
 
 
 @endpoints.add("POST", "/flow_runs/count", "Count flow runs", body=CountFlowRuns, answers={200: "Their number"})
 async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
-    async with call.services.reads.connection() as connection:
-        return Answer(b"%d" % await queries.count_flow_runs(connection, **body.filters()))
+    return Answer(b"%d" % await call.services.reads.run(queries.count_flow_runs, **body.filters()))
 
 
 @endpoints.add(
@@ -92,10 +91,11 @@ async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
 )
 async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.paginate_flow_runs(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+    return Answer(
+        await call.services.reads.run(
+            queries.paginate_flow_runs, **body.filters(), sort=body.sort, limit=limit, page=body.page
         )
+    )
 
 
 @endpoints.add(

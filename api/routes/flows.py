@@ -28,15 +28,13 @@ async def create_flow(call: Call, body: FlowCreate) -> Answer:
 @endpoints.add("GET", "/flows/{id}", "Read a flow", answers={200: "The flow", 404: "There is none"})
 async def read_flow(call: Call) -> Answer:
     id = call.id()
-    async with call.services.reads.connection() as connection:
-        return found(await queries.read_flow(connection, id), "Flow")
+    return found(await call.services.reads.run(queries.read_flow, id), "Flow")
 
 
 @endpoints.add("GET", "/flows/name/{name}", "Read a flow by its name", answers={200: "The flow", 404: "There is none"})
 async def read_flow_by_name(call: Call) -> Answer:
     name = call.text("name")
-    async with call.services.reads.connection() as connection:
-        return found(await queries.read_flow_by_name(connection, name), "Flow")
+    return found(await call.services.reads.run(queries.read_flow_by_name, name), "Flow")
 
 
 @endpoints.add(
@@ -51,22 +49,23 @@ async def update_flow(call: Call, body: FlowUpdate) -> Answer:
 @endpoints.add("POST", "/flows/filter", "List flows", body=FilterFlows, answers={200: "The flows"})
 async def read_flows(call: Call, body: FilterFlows) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.read_flows(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+    return Answer(
+        await call.services.reads.run(
+            queries.read_flows, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
         )
+    )
 
 
 @endpoints.add("POST", "/flows/count", "Count flows", body=CountFlows, answers={200: "Their number"})
 async def count_flows(call: Call, body: CountFlows) -> Answer:
-    async with call.services.reads.connection() as connection:
-        return Answer(b"%d" % await queries.count_flows(connection, **body.filters()))
+    return Answer(b"%d" % await call.services.reads.run(queries.count_flows, **body.filters()))
 
 
 @endpoints.add("POST", "/flows/paginate", "List flows by pages", body=PaginateFlows, answers={200: "One page"})
 async def paginate_flows(call: Call, body: PaginateFlows) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.paginate_flows(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+    return Answer(
+        await call.services.reads.run(
+            queries.paginate_flows, **body.filters(), sort=body.sort, limit=limit, page=body.page
         )
+    )

@@ -17,15 +17,15 @@ LINES: TypeAdapter[Any] = TypeAdapter(list[logs.LogCreate])
 @endpoints.add("POST", "/logs/", "Write log lines", body=list[logs.LogCreate], answers={201: "They are stored"})
 async def create_logs(call: Call) -> Answer:
     lines = await call.parse_as(LINES)
-    async with call.services.reads.connection() as connection:
-        await logs.write_logs(connection, lines)
+    await call.services.reads.run(logs.write_logs, lines, logs.ids_for(lines))
     return Answer(b"null", 201)
 
 
 @endpoints.add("POST", "/logs/filter", "List log lines", body=FilterLogs, answers={200: "The lines"})
 async def read_logs(call: Call, body: FilterLogs) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await logs.read_logs(connection, logs=body.logs, sort=body.sort, limit=limit, offset=body.offset or 0)
+    return Answer(
+        await call.services.reads.run(
+            logs.read_logs, logs=body.logs, sort=body.sort, limit=limit, offset=body.offset or 0
         )
+    )

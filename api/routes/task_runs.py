@@ -29,8 +29,7 @@ async def set_task_run_state(call: Call, body: SetStateBody) -> Answer:
 @endpoints.add("GET", "/task_runs/{id}", "Read a task run", answers={200: "The task run", 404: NONE})
 async def read_task_run(call: Call) -> Answer:
     id = call.id()
-    async with call.services.reads.connection() as connection:
-        return found(await queries.read_task_run(connection, id), "Task")
+    return found(await call.services.task_runs.read(id), "Task")
 
 
 @endpoints.add(
@@ -63,16 +62,16 @@ async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
 @endpoints.add("POST", "/task_runs/filter", "List task runs", body=FilterTaskRuns, answers={200: "The task runs"})
 async def read_task_runs(call: Call, body: FilterTaskRuns) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.read_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, offset=body.offset)
+    return Answer(
+        await call.services.reads.run(
+            queries.read_task_runs, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
         )
+    )
 
 
 @endpoints.add("POST", "/task_runs/count", "Count task runs", body=CountTaskRuns, answers={200: "Their number"})
 async def count_task_runs(call: Call, body: CountTaskRuns) -> Answer:
-    async with call.services.reads.connection() as connection:
-        return Answer(b"%d" % await queries.count_task_runs(connection, **body.filters()))
+    return Answer(b"%d" % await call.services.reads.run(queries.count_task_runs, **body.filters()))
 
 
 @endpoints.add(
@@ -80,10 +79,11 @@ async def count_task_runs(call: Call, body: CountTaskRuns) -> Answer:
 )
 async def paginate_task_runs(call: Call, body: PaginateTaskRuns) -> Answer:
     limit = page_of(call, body.limit)
-    async with call.services.reads.connection() as connection:
-        return Answer(
-            await queries.paginate_task_runs(connection, **body.filters(), sort=body.sort, limit=limit, page=body.page)
+    return Answer(
+        await call.services.reads.run(
+            queries.paginate_task_runs, **body.filters(), sort=body.sort, limit=limit, page=body.page
         )
+    )
 
 
 @endpoints.add(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from domain.ids import new_id
 from projections.filters import LogFilter
-from projections.logs import LogCreate, read_logs, write_logs
+from projections.logs import LogCreate, ids_for, read_logs, write_logs
 from projections.sorting import LogSort
 from tests.projections.seeding import NOON, Books, at
 
@@ -51,7 +51,7 @@ def line(
 
 
 def write(books: Books, *lines: LogCreate) -> None:
-    books.ask(write_logs, lines)
+    books.ask(write_logs, lines, ids_for(lines))
 
 
 def lines_of(books: Books, filter: dict[str, Any] | None = None, **asked: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,119 @@
+"""Reading: connections for queries, how long a caller waits for one, and reads by id that share a query."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from domain.errors import StoreUnavailable
+from projections.connection import session_options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ReadByIds = Callable[[AsyncConnection, list[UUID]], Awaitable[Mapping[UUID, bytes]]]
+
+MOST_IDS = 500
+"""How many ids one query looks up; more wait for the next."""
+
+
+class Reads:
+    """The connections of one process on which it reads.
+
+    `timeout` is how many seconds a query may take before the database cancels it, `give_up` when its caller is told
+    where the database hangs and cancels nothing, by default a second later. `patience` is how long a caller waits for
+    a free connection.
+    """
+
+    def __init__(
+        self, conninfo: str, *, size: int, timeout: float, patience: float, give_up: float | None = None
+    ) -> None:
+        self._most_attempts = size + 1
+        self._give_up = timeout + 1 if give_up is None else give_up
+        options = session_options(timeout)
+        self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+            make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2),
+            min_size=1,
+            max_size=size,
+            timeout=patience,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def run(
+        self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of a query, which must be one that may be repeated: on a dead connection it is asked once more.
+
+        Raises StoreUnavailable when the database does not answer in time, and what the query raises.
+        """
+        work = asyncio.create_task(self._attempt(query, *args, **kwargs))
+        done, _ = await asyncio.wait({work}, timeout=self._give_up)
+        if not done:
+            # Cancelling would wait for the database as well; the connection comes back when that does.
+            work.add_done_callback(_look)
+            raise StoreUnavailable("no answer in time")
+        return work.result()
+
+    async def _attempt(
+        self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        attempts = 0
+        while True:
+            attempts += 1
+            async with self._pool.connection() as connection:
+                try:
+                    return await query(connection, *args, **kwargs)
+                except psycopg.OperationalError:
+                    # Every connection of the pool may have died with the database they were made to.
+                    if not connection.closed or attempts == self._most_attempts:
+                        raise
+
+
+class Gathered:
+    """Reads by id of one kind of thing: those that come in while a query is under way share the next one."""
+
+    def __init__(self, reads: Reads, read_by_ids: ReadByIds) -> None:
+        self._reads = reads
+        self._read_by_ids = read_by_ids
+        self._waiting: list[tuple[UUID, asyncio.Future[bytes | None]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def read(self, id: UUID) -> bytes | None:
+        """The document of one thing as of some time after this call, or None. Raises StoreUnavailable."""
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((id, future))
+        if self._work is None:
+            self._work = asyncio.create_task(self._read_waiting())
+        return await future
+
+    async def _read_waiting(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting[:MOST_IDS], self._waiting[MOST_IDS:]
+            try:
+                found = await self._reads.run(self._read_by_ids, [id for id, _ in taken])
+            except Exception as error:
+                for _, future in taken:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for id, future in taken:
+                    if not future.done():
+                        future.set_result(found.get(id))
+        self._work = None
+
+
+def _look(work: asyncio.Task[Any]) -> None:
+    """Take note of the outcome of a query that nobody waits for any more."""
+    if not work.cancelled():
+        work.exception()
