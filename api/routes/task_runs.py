@@ -4,9 +4,11 @@ from api.answer import NO_CONTENT, Answer
 from api.bodies import SetStateBody, TaskRunCreate, TaskRunUpdate, pending, run_name
 from api.call import Call
 from api.endpoint import Endpoints
+from api.errors import Refused
 from api.routes.answers import found, made, orchestrated
 from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, page_of
 from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, SetTaskRunState, TaskRunFacts, UpdateTaskRun
+from domain.errors import NotFound
 from domain.ids import new_id
 from projections import queries
 
@@ -98,5 +100,9 @@ async def update_task_run(call: Call, body: TaskRunUpdate) -> Answer:
     "DELETE", "/task_runs/{id}", "Delete a task run; its history stays in the ledger", answers={204: "Done", 404: NONE}
 )
 async def delete_task_run(call: Call) -> Answer:
-    await call.services.queue.execute(DeleteTaskRun(caller=call.caller, id=call.id()))
+    try:
+        await call.services.queue.execute(DeleteTaskRun(caller=call.caller, id=call.id()))
+    except NotFound:
+        # Here, as for reads of it, recorded servers call a task run a task.
+        raise Refused(404, "Task not found") from None
     return NO_CONTENT
