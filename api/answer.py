@@ -34,8 +34,8 @@ class Answer:
 
 
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    """An answer whose content is yet to be written as JSON."""
-    return Answer(to_json(content), status, headers=headers)
+    """An answer whose content is yet to be written as JSON; numbers that JSON has no words for become null."""
+    return Answer(to_json(content, inf_nan_mode="null"), status, headers=headers)
 
 
 NO_CONTENT = Answer(None, 204)

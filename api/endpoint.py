@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +14,21 @@ from api.call import Call, Services
 from api.errors import ClientGone, answer_to
 
 PREFIX = "/api"
+
+
+class IdConvertor(Convertor[str]):
+    """The part of a path where an id stands: any word but those that are addresses of their own."""
+
+    regex = "(?!(?:filter|count|paginate)$)[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", IdConvertor())
 Handler = Callable[..., Awaitable[Answer]]
 
 
@@ -34,7 +50,8 @@ class Endpoint:
 
     def route(self, services: Services) -> Route:
         """The route that serves this endpoint."""
-        return Route(PREFIX + self.path, Served(self, services), methods=[self.method], name=self.handler.__name__)
+        path = PREFIX + self.path.replace("{id}", "{id:id}")
+        return Route(path, Served(self, services), methods=[self.method], name=self.handler.__name__)
 
 
 class Served:

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from api.errors import InvalidRequest
 
-SUSPECT = re.compile(rb"\\u0000|NaN|Infinity|[eE]\+?\d{3}|\d{300}")
+SUSPECT = re.compile(rb"\\u0000|NaN|Infinity|\d[eE]\+?\d{2,}(?:[\s,\]}]|$)|\d{300}")
 """What such a body must contain somewhere; a closer look tells whether it means it."""
 
 

@@ -12,8 +12,13 @@ from domain.states import StateType
 from domain.task_run import TaskRun
 
 
+def as_json(content: Any) -> bytes:
+    """Content as JSON; numbers that JSON has no words for become null, as they do in events."""
+    return to_json(content, inf_nan_mode="null")
+
+
 def flow_document(flow: Flow) -> bytes:
-    return to_json(
+    return as_json(
         {
             "id": flow.id,
             "created": flow.created,
@@ -27,7 +32,7 @@ def flow_document(flow: Flow) -> bytes:
 
 def flow_run_document(run: FlowRun) -> bytes:
     """The document of a flow run, less what moves with the clock (see `with_estimates`)."""
-    return to_json(
+    return as_json(
         {
             "id": run.id,
             "created": run.created,
@@ -62,7 +67,7 @@ def flow_run_document(run: FlowRun) -> bytes:
 
 def task_run_document(run: TaskRun) -> bytes:
     """The document of a task run, less what moves with the clock (see `with_estimates`)."""
-    return to_json(
+    return as_json(
         {
             "id": run.id,
             "created": run.created,

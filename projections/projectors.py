@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
-
 from domain.aggregate import Aggregate
 from domain.events import Event
 from domain.flow import Flow
@@ -18,7 +16,7 @@ from domain.flow_run import FlowRun, FlowRunStateSet
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
-from projections.documents import flow_document, flow_run_document, task_run_document
+from projections.documents import as_json, flow_document, flow_run_document, task_run_document
 from projections.tables import FLOW_RUN_STATES, FLOW_RUNS, FLOWS, TASK_RUN_STATES, TASK_RUNS, Table
 
 Row = dict[str, Any]
@@ -125,5 +123,5 @@ def _state_row(owner: str, event: Event, state: State) -> Row:
         "version": event.originator_version,
         "id": state.id,
         "timestamp": state.timestamp,
-        "doc": to_json(state).decode(),
+        "doc": as_json(state).decode(),
     }

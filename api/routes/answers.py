@@ -1,10 +1,9 @@
 """Answers that several resources share."""
 
-from pydantic_core import to_json
-
 from api.answer import Answer, answer
 from domain.commands.command import Answer as CommandAnswer
 from domain.commands.command import Made, OrchestrationResult
+from projections.documents import as_json
 
 
 def made(result: CommandAnswer) -> Answer:
@@ -18,7 +17,7 @@ def orchestrated(result: CommandAnswer) -> Answer:
     """201 where a new state was set, else 200; the body says ACCEPT, REJECT, WAIT or ABORT, the state and why."""
     if not isinstance(result, OrchestrationResult):
         raise TypeError("A proposal is answered by a verdict")
-    body = to_json({"state": result.state, "status": result.status, "details": result.details})
+    body = as_json({"state": result.state, "status": result.status, "details": result.details})
     return Answer(body, 201 if result.wrote else 200)
 
 

@@ -19,6 +19,8 @@ from api.text import refuse_unrepresentable, representable
         (b'{"a": NaN}', ["body", "a"]),
         (b'{"a": [-Infinity]}', ["body", "a", 0]),
         (b'{"a": 1e999}', ["body", "a"]),
+        (b'{"a": ' + b"1" * 250 + b"e99 }", ["body", "a"]),
+        (b"1" * 250 + b"E+99", ["body"]),
         (b'{"a": ' + b"9" * 400 + b".5}", ["body", "a"]),
     ],
 )
