@@ -73,10 +73,19 @@ class Ledger(Application[UUID]):
         except (StoreUnavailable, ForeignShape):
             raise
         except Exception as failure:
+            if not taken:
+                raise
             if len(taken) == 1:
                 unstorable = isinstance(failure, UnwritableBatch)
                 return [Outcome(taken[0], error=Unstorable(str(failure)) if unstorable else failure)]
-            return [outcome for command in taken for outcome in self.execute([command].copy)]
+            return [self._execute_alone(command) for command in taken]
+
+    def _execute_alone(self, command: Command) -> Outcome:
+        """One command in a transaction of its own; those before it are durable, whatever becomes of this one."""
+        try:
+            return self.execute(lambda: [command])[0]
+        except (StoreUnavailable, ForeignShape) as error:
+            return Outcome(command, error=error)
 
     def _execute(self, take: Callable[[], Sequence[Command]]) -> list[Outcome]:
         desk: _Desk | None = None

@@ -1,6 +1,6 @@
 """What the ledger promises about batches: keys, failures, refusals, deletion, mirroring, and other processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from domain import keys
-from domain.commands.command import Deleted, Made, OrchestrationResult
+from domain.commands.command import Command, Deleted, Made, OrchestrationResult
 from domain.commands.flow_runs import DeleteFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow
-from domain.errors import IdTaken, MissingReference, NotFound, Unstorable
+from domain.errors import IdTaken, MissingReference, NotFound, StoreUnavailable, Unstorable
 from domain.flow_run import FlowRunChanges
 from domain.ids import new_id
-from domain.ledger import Ledger
+from domain.ledger import Ledger, Outcome
 from domain.task_run import TaskRun
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
@@ -84,6 +84,33 @@ def test_data_that_the_store_refuses_fails_alone(desk: Desk, conninfo: str) -> N
     assert outcomes[0].error is None
     assert isinstance(outcomes[1].error, Unstorable)
     assert check_ledger(conninfo) == 3
+
+
+def test_those_tried_alone_are_answered_even_when_the_store_goes_meanwhile(
+    desk: Desk, conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, bad, last = (create_flow_run(desk.flow_id, name=name) for name in ("first", "with \0 in it", "last"))
+    execute = desk.ledger.execute
+
+    def goes(take: Callable[[], Sequence[Command]]) -> list[Outcome]:
+        commands = list(take())
+        if commands == [last]:
+            raise StoreUnavailable("gone")
+        return execute(lambda: commands)
+
+    monkeypatch.setattr(desk.ledger, "execute", goes)
+    outcomes = execute(lambda: [first, bad, last])
+
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), Unstorable, StoreUnavailable]
+    assert check_ledger(conninfo) == 3
+
+
+def test_a_database_without_our_tables_is_an_error_for_the_caller_of_the_ledger(empty_database: str) -> None:
+    with (
+        Ledger(PostgresLedgerRecorder(LedgerConnection(empty_database))) as ledger,
+        pytest.raises(psycopg.errors.UndefinedTable),
+    ):
+        ledger.execute(lambda: [create_flow_run(new_id())])
 
 
 def test_later_commands_of_a_batch_see_what_earlier_ones_did(desk: Desk) -> None:
