@@ -26,7 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Waiting:
-    """One command, the future that its caller awaits, and when it came in (monotonic seconds)."""
+    """One command, the future that its caller awaits, and when it came in (monotonic seconds).
+
+    A future that is done already is that of a caller who was told to come back, or who went: its command is dropped.
+    """
 
     __slots__ = ("command", "future", "since")
 
@@ -120,7 +123,9 @@ class CommandQueue:
 
         def take() -> list[Command]:
             while self._waiting and len(taken) < self._batch_size:
-                taken.append(self._waiting.popleft())
+                waiting = self._waiting.popleft()
+                if not waiting.future.done():
+                    taken.append(waiting)
             return [waiting.command for waiting in taken]
 
         try:

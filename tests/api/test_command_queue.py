@@ -141,3 +141,16 @@ def test_a_queue_that_stops_takes_no_more(conninfo: str) -> None:
             queue.submit(create("late"))
 
     with_queue(conninfo, use)
+
+
+def test_a_command_whose_caller_was_sent_away_is_dropped(conninfo: str) -> None:
+    async def use(queue: CommandQueue) -> None:
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("SELECT pg_advisory_lock(%s)", [LEDGER_LOCK])
+            gone, kept = queue.submit(create("gone")), queue.submit(create("kept"))
+            gone.cancel()
+            other.execute("SELECT pg_advisory_unlock(%s)", [LEDGER_LOCK])
+        await kept
+
+    with_queue(conninfo, use)
+    assert check_ledger(conninfo) == 1
