@@ -41,13 +41,14 @@ def operations(description: dict[str, Any]) -> list[Operation]:
 
 
 class Bodies:
-    """Makes strategies for bodies out of the schemas of one description.
+    """Makes strategies for bodies out of the schemas of one description; ids are mostly taken from `ids`.
 
     What is made mostly fits: one field in ten holds anything at all, which is where mistakes are made.
     """
 
-    def __init__(self, description: dict[str, Any]) -> None:
+    def __init__(self, description: dict[str, Any], ids: tuple[str, ...]) -> None:
         self._schemas = description["components"]["schemas"]
+        self._ids = st.sampled_from(ids) | st.uuids().map(str)
         self._made: dict[str, SearchStrategy[Any]] = {}
 
     def of(self, schema: dict[str, Any]) -> SearchStrategy[Any]:
@@ -74,7 +75,7 @@ class Bodies:
             case "array":
                 return st.lists(self.of(schema.get("items", {})), max_size=LONGEST)
             case "string":
-                return _texts(schema)
+                return self._texts(schema)
             case "integer":
                 return st.integers(schema.get("minimum"), schema.get("maximum"))
             case "number":
@@ -93,11 +94,10 @@ class Bodies:
         others = schema.get("additionalProperties", True)
         return st.dictionaries(ANY_TEXT, self.of(others) if isinstance(others, dict) else ANY_JSON, max_size=LONGEST)
 
-
-def _texts(schema: dict[str, Any]) -> SearchStrategy[Any]:
-    match schema.get("format"):
-        case "uuid":
-            return st.uuids().map(str)
-        case "date-time":
-            return st.datetimes(timezones=st.none() | st.timezones()).map(lambda time: time.isoformat())
-    return ANY_TEXT
+    def _texts(self, schema: dict[str, Any]) -> SearchStrategy[Any]:
+        match schema.get("format"):
+            case "uuid":
+                return self._ids
+            case "date-time":
+                return st.datetimes(timezones=st.none() | st.timezones()).map(lambda time: time.isoformat())
+        return ANY_TEXT
