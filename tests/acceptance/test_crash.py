@@ -53,8 +53,33 @@ def test_what_was_acknowledged_survives_the_death_of_the_server_and_of_its_datab
         creations = {e.facts["idempotency_key"]: str(e.id) for e in events if e.topic == "FlowRun.Created"}
         assert creations.items() >= known.created.items()
         repeat_unanswered(server, known)
-        happened = effects(conninfo)
-        assert {happened[token] for token in (*known.created, *known.unanswered)} == {1}
+        check_effects(conninfo, known)
+        check_ledger(conninfo)
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_what_was_acknowledged_survives_a_database_that_dies_again_and_again_under_load(
+    seed: int, tmp_path: Path, log: Path
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    deaths = sorted(chance.sample(range(100, 2000), 3))
+    data_dir = tmp_path / "data"
+
+    with serving(log, data_dir=data_dir) as server:
+
+        def interfere(known: Acknowledged) -> bool:
+            if deaths and len(known.entered) >= deaths[0]:
+                deaths.pop(0)
+                os.kill(postmaster_pid(data_dir), signal.SIGKILL)
+            return len(known.entered) >= 2500
+
+        known = asyncio.run(drive_runs(server, flow(server), connections=CONNECTIONS, until=interfere))
+        assert not deaths
+        assert not known.unanswered
+        conninfo = EmbeddedPostgres(data_dir).conninfo
+        entered = times_entered(read_events(conninfo))
+        assert {entered[one] for one in known.entered} == {1}
+        check_effects(conninfo, known)
         check_ledger(conninfo)
 
 
@@ -69,6 +94,13 @@ def repeat_unanswered(server: ServerProcess, known: Acknowledged) -> None:
         for path, body in known.unanswered.values():
             answer = client.post(path, json=body)
             assert answer.status_code in (200, 201), answer.text
+
+
+def check_effects(conninfo: str, known: Acknowledged) -> None:
+    """Assert that all that was asked for has happened, and nothing of it twice."""
+    happened = effects(conninfo)
+    assert {happened[token] for token in (*known.created, *known.unanswered)} == {1}
+    assert set(happened.values()) == {1}
 
 
 def effects(conninfo: str) -> Counter[str]:
