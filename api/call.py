@@ -14,7 +14,7 @@ from api.errors import ClientGone, InvalidRequest, Refused
 from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, refuse_unrepresentable
-from domain.commands.command import Caller
+from domain.commands.command import Answer, Caller, Command
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,12 +33,13 @@ class Services:
 class Call:
     """One request. Its headers are read once; of several that name the same, the last one counts."""
 
-    __slots__ = ("_headers", "_receive", "_scope", "services")
+    __slots__ = ("_headers", "_receive", "_scope", "services", "size")
 
     def __init__(self, scope: Scope, receive: Receive, services: Services) -> None:
         self.services = services
         self._scope = scope
         self._receive = receive
+        self.size = 0
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
     def header(self, name: bytes) -> str | None:
@@ -96,6 +97,10 @@ class Call:
             what = {"type": "uuid_parsing", "msg": "Input should be a valid UUID", "input": values[-1]}
             raise InvalidRequest([{**what, "loc": ["query", name]}], None) from None
 
+    async def execute(self, command: Command) -> Answer:
+        """The answer to a command, once it is durable. Raises the LedgerError that it failed with."""
+        return await self.services.queue.execute(command, self.size)
+
     async def body(self) -> bytes:
         """The body as it was sent. Raises Refused (413) beyond the limit, ClientGone when it never came whole."""
         limit = self.services.settings.max_body_bytes
@@ -113,6 +118,7 @@ class Call:
             if size > limit:
                 raise _too_large(limit)
             chunks.append(chunk)
+        self.size = size
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def parse(self, model: type[M]) -> M:

@@ -20,21 +20,28 @@ from domain.ledger import Ledger, Outcome
 CAPACITY = 10_000
 """Most commands that may wait; beyond that callers are told to come back."""
 
+CAPACITY_BYTES = 128 * 1024 * 1024
+"""Most bytes that the bodies of waiting commands may have together."""
+
+BATCH_BYTES = 4 * 1024 * 1024
+"""How large the bodies of one batch become, unless its first is larger: others need not wait for many large ones."""
+
 SWEEP_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 class _Waiting:
-    """One command, the future that its caller awaits, and when it came in (monotonic seconds).
+    """One command, the size of the body it came in, the future its caller awaits, and since when (monotonic seconds).
 
     A future that is done already is that of a caller who was told to come back, or who went: its command is dropped.
     """
 
-    __slots__ = ("command", "future", "since")
+    __slots__ = ("command", "future", "since", "size")
 
-    def __init__(self, command: Command, future: "asyncio.Future[Answer]") -> None:
+    def __init__(self, command: Command, size: int, future: "asyncio.Future[Answer]") -> None:
         self.command = command
+        self.size = size
         self.future = future
         self.since = time.monotonic()
 
@@ -42,8 +49,8 @@ class _Waiting:
 class CommandQueue:
     """The ledger thread and what waits for it.
 
-    `patience` is how many seconds a command may wait for a store that does not answer; `give_up` is when its caller is
-    told so even though the thread hangs in a call.
+    `patience` is how many seconds a command may wait for a store that does not answer; `give_up` is after how many
+    seconds without any progress callers are told so although the thread hangs in a call.
     """
 
     def __init__(
@@ -54,8 +61,10 @@ class CommandQueue:
         self._patience = patience
         self._give_up = give_up
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._progress = time.monotonic()
         self._clearings: deque[asyncio.Future[None]] = deque()
-        self._pending: dict[asyncio.Future[Any], float] = {}
+        self._pending: dict[asyncio.Future[Any], int] = {}
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -77,17 +86,22 @@ class CommandQueue:
         if self._sweeper is not None:
             self._sweeper.cancel()
 
-    async def execute(self, command: Command) -> Answer:
+    async def execute(self, command: Command, size: int = 0) -> Answer:
         """The answer to a command, once it is durable. Raises the LedgerError that it failed with."""
-        return await self.submit(command)
+        return await self.submit(command, size)
 
-    def submit(self, command: Command) -> "asyncio.Future[Answer]":
+    def submit(self, command: Command, size: int = 0) -> "asyncio.Future[Answer]":
         """Put a command in line; the future gets its answer or its error. Raises StoreUnavailable when it is full."""
-        if self._stopping or len(self._waiting) >= CAPACITY:
-            raise StoreUnavailable("too many commands are waiting" if not self._stopping else "the server is stopping")
+        if self._stopping:
+            raise StoreUnavailable("the server is stopping")
+        if len(self._waiting) >= CAPACITY or (self._waiting and self._waiting_bytes + size > CAPACITY_BYTES):
+            raise StoreUnavailable("too many commands are waiting")
         future: asyncio.Future[Answer] = self._loop.create_future()
-        waiting = _Waiting(command, future)
-        self._pending[future] = waiting.since
+        waiting = _Waiting(command, size, future)
+        if not self._pending:
+            self._progress = waiting.since
+        self._pending[future] = size
+        self._waiting_bytes += size
         self._waiting.append(waiting)
         self._wake.set()
         return future
@@ -122,7 +136,11 @@ class CommandQueue:
         taken: list[_Waiting] = []
 
         def take() -> list[Command]:
+            size = 0
             while self._waiting and len(taken) < self._batch_size:
+                size += self._waiting[0].size
+                if taken and size > BATCH_BYTES:
+                    break
                 waiting = self._waiting.popleft()
                 if not waiting.future.done():
                     taken.append(waiting)
@@ -172,8 +190,9 @@ class CommandQueue:
             self._loop.call_soon_threadsafe(self._deliver, results)
 
     def _deliver(self, results: "list[tuple[asyncio.Future[Answer], Outcome]]") -> None:
+        self._progress = time.monotonic()
         for future, outcome in results:
-            self._pending.pop(future, None)
+            self._waiting_bytes -= self._pending.pop(future, 0)
             if future.done():
                 continue
             if outcome.error is not None:
@@ -182,13 +201,13 @@ class CommandQueue:
                 future.set_result(outcome.answer)
 
     async def _sweep(self) -> None:
-        """Answer callers whose command the thread has held for too long, as it does when the store hangs."""
+        """Answer all callers when the thread has made no progress for too long, as it does when the store hangs."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            oldest = time.monotonic() - self._give_up
-            for future, since in list(self._pending.items()):
-                if since > oldest:
-                    break
-                self._pending.pop(future, None)
+            if time.monotonic() - self._progress < self._give_up:
+                continue
+            error = StoreUnavailable("no answer in time", outcome_unknown=True)
+            for future in list(self._pending):
+                self._waiting_bytes -= self._pending.pop(future)
                 if not future.done():
-                    future.set_exception(StoreUnavailable("no answer in time", outcome_unknown=True))
+                    future.set_exception(error)

@@ -1,14 +1,15 @@
 """What a run is allowed on its own account: retries, delays, pauses."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class FlowRunPolicy(BaseModel):
     """A flow run's retries (delay in seconds) and what its pauses left behind.
 
-    `max_retries` and `retry_delay_seconds` are the spelling of early 2.x clients; `retries` and `retry_delay` win.
+    `max_retries` and `retry_delay_seconds` are the spelling of early 2.x clients; `retries` and `retry_delay` win. Null
+    pause keys are none, and a null `resuming` is false, or the run would not be what its events say.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -17,8 +18,10 @@ class FlowRunPolicy(BaseModel):
     retry_delay_seconds: float = 0
     retries: int | None = None
     retry_delay: int | None = None
-    pause_keys: list[str] | None = Field(default_factory=list)
-    resuming: bool | None = False
+    pause_keys: Annotated[list[str], BeforeValidator(lambda keys: [] if keys is None else keys)] = Field(
+        default_factory=list
+    )
+    resuming: Annotated[bool, BeforeValidator(lambda resuming: resuming or False)] = False
     retry_type: Literal["in_process", "reschedule"] | None = None
 
     @property

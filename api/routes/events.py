@@ -107,7 +107,7 @@ class _Connection:
             log.warning("an event was ignored", client=self._caller.actor, reason=str(error))
             return
         if command is not None:
-            self._in_flight.append(self._queue.submit(command))
+            self._in_flight.append(self._queue.submit(command, len(frame)))
 
     async def _settle(self, left: int) -> None:
         """Wait until no more than so many reports are in flight. What the ledger refuses is logged and gone."""

@@ -31,7 +31,7 @@ NONE = "There is none"
 )
 async def set_flow_run_state(call: Call, body: SetStateBody) -> Answer:
     command = SetFlowRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
-    return orchestrated(await call.services.queue.execute(command))
+    return orchestrated(await call.execute(command))
 
 
 @endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})
@@ -68,7 +68,7 @@ async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
         work_queue_name=body.work_queue_name,
         job_variables=body.job_variables,
     )
-    return made(await call.services.queue.execute(command))
+    return made(await call.execute(command))
 
 
 @endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
@@ -106,7 +106,7 @@ async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
     answers={204: "Done", 404: NONE},
 )
 async def update_flow_run(call: Call, body: FlowRunChanges) -> Answer:
-    await call.services.queue.execute(UpdateFlowRun(caller=call.caller, id=call.id(), changes=body))
+    await call.execute(UpdateFlowRun(caller=call.caller, id=call.id(), changes=body))
     return NO_CONTENT
 
 
@@ -115,7 +115,7 @@ async def update_flow_run(call: Call, body: FlowRunChanges) -> Answer:
 )
 async def update_flow_run_labels(call: Call) -> Answer:
     labels = await call.parse_as(LABELS)
-    await call.services.queue.execute(LabelFlowRun(caller=call.caller, id=call.id(), labels=labels))
+    await call.execute(LabelFlowRun(caller=call.caller, id=call.id(), labels=labels))
     return NO_CONTENT
 
 
@@ -128,6 +128,6 @@ async def update_flow_run_labels(call: Call) -> Answer:
 async def delete_flow_run(call: Call) -> Answer:
     command = DeleteFlowRun(caller=call.caller, id=call.id())
     while True:
-        answer = await call.services.queue.execute(command)
+        answer = await call.execute(command)
         if isinstance(answer, Deleted) and answer.finished:
             return NO_CONTENT

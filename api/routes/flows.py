@@ -22,7 +22,7 @@ endpoints = Endpoints()
 )
 async def create_flow(call: Call, body: FlowCreate) -> Answer:
     command = CreateFlow(caller=call.caller, id=new_id(), name=body.name, tags=body.tags, labels=body.labels or {})
-    return made(await call.services.queue.execute(command))
+    return made(await call.execute(command))
 
 
 @endpoints.add("GET", "/flows/{id}", "Read a flow", answers={200: "The flow", 404: "There is none"})
@@ -42,7 +42,7 @@ async def read_flow_by_name(call: Call) -> Answer:
 )
 async def update_flow(call: Call, body: FlowUpdate) -> Answer:
     tags = body.tags if "tags" in body.model_fields_set else None
-    await call.services.queue.execute(UpdateFlow(caller=call.caller, id=call.id(), tags=tags))
+    await call.execute(UpdateFlow(caller=call.caller, id=call.id(), tags=tags))
     return NO_CONTENT
 
 

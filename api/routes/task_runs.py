@@ -25,7 +25,7 @@ NONE = "There is none"
 )
 async def set_task_run_state(call: Call, body: SetStateBody) -> Answer:
     command = SetTaskRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
-    return orchestrated(await call.services.queue.execute(command))
+    return orchestrated(await call.execute(command))
 
 
 @endpoints.add("GET", "/task_runs/{id}", "Read a task run", answers={200: "The task run", 404: NONE})
@@ -58,7 +58,7 @@ async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
     state = body.state.proposed() if body.state else pending()
     id = body.id or new_id()
     command = CreateTaskRun(caller=call.caller, id=id, chosen_id=body.id is not None, facts=facts, state=state)
-    return made(await call.services.queue.execute(command))
+    return made(await call.execute(command))
 
 
 @endpoints.add("POST", "/task_runs/filter", "List task runs", body=FilterTaskRuns, answers={200: "The task runs"})
@@ -92,7 +92,7 @@ async def paginate_task_runs(call: Call, body: PaginateTaskRuns) -> Answer:
     "PATCH", "/task_runs/{id}", "Give a task run another name", body=TaskRunUpdate, answers={204: "Done", 404: NONE}
 )
 async def update_task_run(call: Call, body: TaskRunUpdate) -> Answer:
-    await call.services.queue.execute(UpdateTaskRun(caller=call.caller, id=call.id(), name=body.name))
+    await call.execute(UpdateTaskRun(caller=call.caller, id=call.id(), name=body.name))
     return NO_CONTENT
 
 
@@ -101,7 +101,7 @@ async def update_task_run(call: Call, body: TaskRunUpdate) -> Answer:
 )
 async def delete_task_run(call: Call) -> Answer:
     try:
-        await call.services.queue.execute(DeleteTaskRun(caller=call.caller, id=call.id()))
+        await call.execute(DeleteTaskRun(caller=call.caller, id=call.id()))
     except NotFound:
         # Here, as for reads of it, recorded servers call a task run a task.
         raise Refused(404, "Task not found") from None
