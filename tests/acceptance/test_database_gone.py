@@ -1,5 +1,6 @@
 """A service whose database is gone: it says so within seconds, stays up, and goes on by itself when it is back."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,14 +12,19 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from api.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from tests.checks import check_ledger
+from tests.support.event_client import confirm, entered_by, reporting, reports_of_one_run, send
 from tests.support.server_process import ServerProcess, postmaster_pid, serving, signal_postgres, wait_until
 from tests.support.stored_events import read_events, times_entered
 
 SECONDS = 10.0
 """Within which a caller must have an answer, whatever it is."""
+
+TRY_AGAIN_LATER = 1013
+"""The code with which a websocket is closed that may be opened again later."""
 
 Request = tuple[str, str, Any]
 
@@ -31,16 +37,21 @@ class Outage:
     end: Callable[[EmbeddedPostgres], object]
 
 
-OUTAGES = {
-    "killed": Outage(
+KILLED = pytest.param(
+    Outage(
         lambda postgres: os.kill(postmaster_pid(postgres.data_dir), signal.SIGKILL),
         lambda postgres: wait_until(postgres.restart_if_gone),
     ),
-    "frozen": Outage(
+    id="killed",
+)
+FROZEN = pytest.param(
+    Outage(
         lambda postgres: signal_postgres(postgres.data_dir, signal.SIGSTOP),
         lambda postgres: signal_postgres(postgres.data_dir, signal.SIGCONT),
     ),
-}
+    id="frozen",
+    marks=pytest.mark.slow,
+)
 
 
 @pytest.fixture
@@ -96,7 +107,7 @@ def answers_to(server: ServerProcess, requests: list[Request]) -> dict[tuple[str
         return {(method, path): answer for (method, path, _), answer in zip(requests, answers, strict=True)}
 
 
-@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+@pytest.mark.parametrize("outage", [KILLED, FROZEN])
 def test_the_service_answers_503_stays_up_and_resumes_by_itself(
     postgres_of_its_own: EmbeddedPostgres, server: ServerProcess, outage: Outage
 ) -> None:
@@ -118,6 +129,40 @@ def test_the_service_answers_503_stays_up_and_resumes_by_itself(
         assert client.get(f"flow_runs/{run['id']}").json()["id"] == run["id"]
     assert server.process.poll() is None
     assert times_entered(read_events(postgres_of_its_own.conninfo))[run["id"], run["state"]["id"]] == 1
+    check_ledger(postgres_of_its_own.conninfo)
+
+
+@pytest.mark.parametrize("outage", [KILLED, FROZEN])
+def test_a_client_that_reports_is_told_to_come_back_and_can(
+    postgres_of_its_own: EmbeddedPostgres, server: ServerProcess, outage: Outage
+) -> None:
+    _, run = acknowledged_run(server)
+    reports = reports_of_one_run(run["id"])
+
+    async def report_in_vain() -> int | None:
+        async with reporting(server) as connection:
+            for report in reports:
+                await send(connection, report)
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(confirm(connection), SECONDS)
+            return connection.close_code
+
+    async def report_again() -> None:
+        async with reporting(server) as connection:
+            for report in reports:
+                await send(connection, report)
+            await confirm(connection)
+
+    outage.begin(postgres_of_its_own)
+    try:
+        assert asyncio.run(report_in_vain()) == TRY_AGAIN_LATER
+    finally:
+        outage.end(postgres_of_its_own)
+    with server.client() as client:
+        wait_until(lambda: client.patch(f"flow_runs/{run['id']}", json={"name": "back"}).status_code == 204)
+    asyncio.run(report_again())
+    entered = times_entered(read_events(postgres_of_its_own.conninfo))
+    assert {entered[entered_by(report)] for report in reports} == {1}
     check_ledger(postgres_of_its_own.conninfo)
 
 

@@ -1,6 +1,7 @@
 """A server that dies under clients who report their task runs: whatever they had a pong for is there."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -91,6 +92,44 @@ def test_reports_with_a_pong_survive_the_death_of_the_server_and_the_others_can_
         asyncio.run(report_again(server, known.in_doubt))
         entered = times_entered(read_events(conninfo))
         assert {entered[entered_by(report)] for report in (*known.confirmed, *known.in_doubt)} == {1}
+        check_ledger(conninfo)
+
+
+async def report_stubbornly(server: ServerProcess, reports: list[Report], interfere: Callable[[int], None]) -> None:
+    """Do what a client does when its connection breaks: connect again and send what it had no pong for.
+
+    `interfere` is told how many reports are confirmed, after each pong.
+    """
+    confirmed = 0
+    while confirmed < len(reports):
+        with contextlib.suppress(*LOST):
+            async with reporting(server) as connection:
+                while confirmed < len(reports):
+                    part = reports[confirmed : confirmed + REPORTS_A_PING]
+                    for report in part:
+                        await send(connection, report)
+                    await confirm(connection)
+                    confirmed += len(part)
+                    interfere(confirmed)
+
+
+def test_reports_survive_a_database_that_dies_while_they_are_sent(tmp_path: Path, log: Path) -> None:
+    data_dir = tmp_path / "data"
+    deaths = [300, 600]
+
+    def interfere(confirmed: int) -> None:
+        if deaths and confirmed >= deaths[0]:
+            deaths.pop(0)
+            os.kill(postmaster_pid(data_dir), signal.SIGKILL)
+
+    with serving(log, data_dir=data_dir) as server:
+        flow_run_id = flow_run(server)
+        reports = [report for _ in range(300) for report in reports_of_one_run(flow_run_id)]
+        asyncio.run(report_stubbornly(server, reports, interfere))
+        assert not deaths
+        conninfo = EmbeddedPostgres(data_dir).conninfo
+        entered = times_entered(read_events(conninfo))
+        assert {entered[entered_by(report)] for report in reports} == {1}
         check_ledger(conninfo)
 
 
