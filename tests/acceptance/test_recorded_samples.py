@@ -32,8 +32,8 @@ MORE_FIELDS = {("POST_task_runs_paginate", 0)}
 OTHER_TYPES = {"is_instance_of": "list_type"}
 """How an error is called here that the real server calls by another name."""
 
-IN_A_MINUTE = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
-RETRYING = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": {"scheduled_time": IN_A_MINUTE}}
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+RETRYING = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": {"scheduled_time": TOMORROW}}
 RUN_BEFORE: dict[tuple[str, int], dict[str, Any]] = {
     ("POST_flow_runs_id_set_state", 0): {"state": RETRYING},
     ("POST_flow_runs_id_set_state", 2): {"state": {"type": "CANCELLED"}},
