@@ -8,7 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.serving.http_protocol import JoinedWritesProtocol
-from api.serving.memory import settle_memory
+from api.serving.interpreter import settle_interpreter
 from api.settings import Settings
 from api.websocket_protocol import HeldPongProtocol
 
@@ -38,7 +38,7 @@ def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: C
     module, _, name = app_factory.partition(":")
     create_app: Callable[[Settings, str], Starlette] = getattr(import_module(module), name)
     app = create_app(settings, conninfo)
-    settle_memory()
+    settle_interpreter()
     config = uvicorn.Config(
         app,
         loop="uvloop",
