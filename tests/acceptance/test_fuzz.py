@@ -34,7 +34,7 @@ def requests(draw: st.DrawFn) -> tuple[Operation, str]:
     return operation, json.dumps(draw(BODIES.of(operation.schema)))
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [200, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_whatever_is_sent_is_answered_properly(service: Service, client: httpx.Client, examples: int) -> None:
     there = make_one_of_each(client)
 

@@ -96,7 +96,7 @@ def with_ids(value: Any, world: World, kind: str | None = None) -> Any:
 
 def is_id(value: Any) -> bool:
     try:
-        return str(UUID(value)) == value
+        return bool(str(UUID(value)) == value)
     except (TypeError, ValueError, AttributeError):
         return False
 
