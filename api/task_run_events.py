@@ -12,11 +12,9 @@ from pydantic_core import from_json
 
 from api.text import SUSPECT, representable
 from domain.commands.command import Caller
-from domain.commands.task_runs import ReportTaskRunState, TaskRunFacts
-from domain.flow import Labels
-from domain.run_policy import TaskRunPolicy
+from domain.commands.task_runs import ReportTaskRunState
 from domain.states import State, StateDetails, StateType, default_name
-from domain.task_run import ReportedCounters, TaskInputs
+from domain.task_run import ReportedCounters, TaskRunFacts
 from domain.times import Time
 
 PREFIX = "prefect.task-run."
@@ -30,17 +28,8 @@ class ReportedState(BaseModel):
     data: Any = None
 
 
-class ReportedTaskRun(ReportedCounters):
-    name: str
-    task_key: str
-    dynamic_key: str
-    tags: list[str] = Field(default_factory=list)
-    labels: Labels = Field(default_factory=dict)
-    task_inputs: TaskInputs = Field(default_factory=dict)
-    empirical_policy: TaskRunPolicy = Field(default_factory=TaskRunPolicy)
-    cache_key: str | None = None
-    cache_expiration: Time | None = None
-    task_version: str | None = None
+class ReportedTaskRun(TaskRunFacts, ReportedCounters):
+    """A task run as its client describes it with every state; the flow run it belongs to is said elsewhere."""
 
 
 class Report(BaseModel):
@@ -86,19 +75,7 @@ def report_of(event: ClientEvent, caller: Caller) -> ReportTaskRunState | None:
     return ReportTaskRunState(
         caller=caller,
         id=UUID(event.resource["prefect.resource.id"].removeprefix(PREFIX)),
-        facts=TaskRunFacts(
-            flow_run_id=_flow_run_id(event),
-            name=run.name,
-            task_key=run.task_key,
-            dynamic_key=run.dynamic_key,
-            tags=run.tags,
-            labels=run.labels,
-            task_inputs=run.task_inputs,
-            empirical_policy=run.empirical_policy,
-            cache_key=run.cache_key,
-            cache_expiration=run.cache_expiration,
-            task_version=run.task_version,
-        ),
+        facts=TaskRunFacts(**{**dict(run), "flow_run_id": _flow_run_id(event)}),
         state=State(
             id=event.id,
             type=state.type,
@@ -109,7 +86,7 @@ def report_of(event: ClientEvent, caller: Caller) -> ReportTaskRunState | None:
             state_details=state.state_details.model_copy(update={"deferred": state.state_details.deferred or False}),
         ),
         follows=event.follows,
-        counters=ReportedCounters.model_validate(run.model_dump(include=set(ReportedCounters.model_fields))),
+        counters=ReportedCounters(**dict(run)),
     )
 
 

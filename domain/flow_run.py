@@ -12,10 +12,10 @@ from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 
 
-class FlowRunCreated(Event):
-    """A flow run came to be. Its first state, if any, is an event of its own."""
+class FlowRunFacts(BaseModel):
+    """What a flow run is from its creation on, apart from its id and its state."""
 
-    TOPIC: ClassVar[str] = "FlowRun.Created"
+    model_config = ConfigDict(frozen=True)
 
     flow_id: UUID
     name: str
@@ -32,6 +32,12 @@ class FlowRunCreated(Event):
     work_pool_name: str | None = None
     work_queue_name: str | None = None
     job_variables: dict[str, Any] | None = None
+
+
+class FlowRunCreated(FlowRunFacts, Event):
+    """A flow run came to be. Its first state, if any, is an event of its own."""
+
+    TOPIC: ClassVar[str] = "FlowRun.Created"
 
 
 class FlowRunStateSet(StateSet):
@@ -139,11 +145,11 @@ class FlowRun(Run):
                     self.empirical_policy = event.empirical_policy
                 self.last_refusal = None
             case FlowRunCreated():
-                self._create(event)
+                self.take_over(event, FlowRunFacts.model_fields)
             case FlowRunTransitionRefused():
                 self.note_refusal(event)
             case FlowRunUpdated():
-                self.remember({field: getattr(event.changes, field) for field in event.changes.model_fields_set})
+                self.take_over(event.changes, event.changes.model_fields_set)
                 self.last_refusal = None
             case FlowRunLabelled():
                 self.labels = {**self.labels, **event.labels}
@@ -151,23 +157,6 @@ class FlowRun(Run):
                 self.deleted = True
             case _:
                 super().fold(event)
-
-    def _create(self, event: FlowRunCreated) -> None:
-        self.flow_id = event.flow_id
-        self.name = event.name
-        self.parameters = event.parameters
-        self.context = event.context
-        self.tags = event.tags
-        self.labels = event.labels
-        self.empirical_policy = event.empirical_policy
-        self.idempotency_key = event.idempotency_key
-        self.flow_version = event.flow_version
-        self.deployment_id = event.deployment_id
-        self.parent_task_run_id = event.parent_task_run_id
-        self.infrastructure_document_id = event.infrastructure_document_id
-        self.work_pool_name = event.work_pool_name
-        self.work_queue_name = event.work_queue_name
-        self.job_variables = event.job_variables
 
     def related_ids(self) -> Iterable[UUID]:
         return (self.parent_task_run_id,) if self.parent_task_run_id is not None else ()

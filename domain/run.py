@@ -1,8 +1,11 @@
 """What flow runs and task runs have in common: a state, and counters and times that follow from every transition."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
+
+from pydantic import BaseModel
 
 from domain.aggregate import Aggregate
 from domain.events import Event
@@ -102,7 +105,7 @@ class Run(Aggregate):
     def note_refusal(self, refusal: TransitionRefused) -> None:
         self.last_refusal = refusal
 
-    def remember(self, changes: dict[str, Any]) -> None:
-        """Take over fields that a caller updated."""
-        for field, value in changes.items():
-            setattr(self, field, value)
+    def take_over(self, source: BaseModel, fields: Iterable[str]) -> None:
+        """Become what these fields of an event say."""
+        for field in fields:
+            setattr(self, field, getattr(source, field))

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain import keys
 from domain.events import Event
 from domain.flow import Labels
+from domain.keys import Key
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
 from domain.states import State
@@ -43,22 +45,35 @@ TaskInput = Annotated[TaskRunResult | FlowRunResult | Parameter | Constant, Fiel
 TaskInputs = dict[str, list[TaskInput]]
 
 
-class TaskRunCreated(Event):
-    """A task run came to be; `reported` says that its client orchestrates it and only reports its states."""
+class TaskRunFacts(BaseModel):
+    """What a task run is from its creation on, whoever orchestrates it."""
 
-    TOPIC: ClassVar[str] = "TaskRun.Created"
+    model_config = ConfigDict(frozen=True)
 
     flow_run_id: UUID | None = None
     name: str
     task_key: str
     dynamic_key: str
-    tags: list[str]
-    labels: Labels
-    task_inputs: TaskInputs
-    empirical_policy: TaskRunPolicy
+    tags: list[str] = Field(default_factory=list)
+    labels: Labels = Field(default_factory=dict)
+    task_inputs: TaskInputs = Field(default_factory=dict)
+    empirical_policy: TaskRunPolicy = Field(default_factory=TaskRunPolicy)
     cache_key: str | None = None
     cache_expiration: Time | None = None
     task_version: str | None = None
+
+    def natural_keys(self) -> Iterable[Key]:
+        """Two task runs of one flow run differ in their keys; those outside any flow run may not."""
+        if self.flow_run_id is None:
+            return ()
+        return (keys.task_run(self.flow_run_id, self.task_key, self.dynamic_key),)
+
+
+class TaskRunCreated(TaskRunFacts, Event):
+    """A task run came to be; `reported` says that its client orchestrates it and only reports its states."""
+
+    TOPIC: ClassVar[str] = "TaskRun.Created"
+
     reported: bool = False
 
 
@@ -169,7 +184,8 @@ class TaskRun(Run):
             case TaskRunStateReported():
                 self._take_report(event)
             case TaskRunCreated():
-                self._create(event)
+                self.take_over(event, TaskRunFacts.model_fields)
+                self.reported = event.reported
             case TaskRunTransitionRefused():
                 self.note_refusal(event)
             case TaskRunUpdated():
@@ -179,20 +195,6 @@ class TaskRun(Run):
                 self.deleted = True
             case _:
                 super().fold(event)
-
-    def _create(self, event: TaskRunCreated) -> None:
-        self.flow_run_id = event.flow_run_id
-        self.name = event.name
-        self.task_key = event.task_key
-        self.dynamic_key = event.dynamic_key
-        self.tags = event.tags
-        self.labels = event.labels
-        self.task_inputs = event.task_inputs
-        self.empirical_policy = event.empirical_policy
-        self.cache_key = event.cache_key
-        self.cache_expiration = event.cache_expiration
-        self.task_version = event.task_version
-        self.reported = event.reported
 
     def _take_report(self, event: TaskRunStateReported) -> None:
         """The current state is the newest report that no other known report follows.

@@ -13,7 +13,7 @@ from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, 
 from domain.commands.command import Deleted
 from domain.commands.flow_runs import CreateFlowRun, DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.flow import Labels
-from domain.flow_run import FlowRunChanges
+from domain.flow_run import FlowRunChanges, FlowRunFacts
 from domain.ids import new_id
 from projections import queries
 
@@ -48,26 +48,9 @@ async def read_flow_run(call: Call) -> Answer:
     answers={201: "The new flow run", 200: "The flow run that was there", 409: "It names what does not exist"},
 )
 async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
-    command = CreateFlowRun(
-        caller=call.caller,
-        id=new_id(),
-        flow_id=body.flow_id,
-        name=run_name(body.name),
-        state=body.state.proposed() if body.state else pending(),
-        parameters=body.parameters,
-        context=body.context,
-        tags=body.tags,
-        labels=body.labels or {},
-        empirical_policy=body.empirical_policy,
-        idempotency_key=body.idempotency_key,
-        flow_version=body.flow_version,
-        deployment_id=body.deployment_id,
-        parent_task_run_id=body.parent_task_run_id,
-        infrastructure_document_id=body.infrastructure_document_id,
-        work_pool_name=body.work_pool_name,
-        work_queue_name=body.work_queue_name,
-        job_variables=body.job_variables,
-    )
+    given = {**dict(body), "name": run_name(body.name), "labels": body.labels or {}}
+    state = body.state.proposed() if body.state else pending()
+    command = CreateFlowRun(caller=call.caller, id=new_id(), facts=FlowRunFacts(**given), state=state)
     return made(await call.execute(command))
 
 

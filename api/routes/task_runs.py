@@ -7,9 +7,10 @@ from api.endpoint import Endpoints
 from api.errors import Refused
 from api.routes.answers import found, made, orchestrated
 from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, page_of
-from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, SetTaskRunState, TaskRunFacts, UpdateTaskRun
+from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, SetTaskRunState, UpdateTaskRun
 from domain.errors import NotFound
 from domain.ids import new_id
+from domain.task_run import TaskRunFacts
 from projections import queries
 
 endpoints = Endpoints()
@@ -42,19 +43,7 @@ async def read_task_run(call: Call) -> Answer:
     answers={201: "The new task run", 200: "The task run that was there", 409: "It names what does not exist"},
 )
 async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
-    facts = TaskRunFacts(
-        flow_run_id=body.flow_run_id,
-        name=run_name(body.name),
-        task_key=body.task_key,
-        dynamic_key=body.dynamic_key,
-        tags=body.tags,
-        labels=body.labels or {},
-        task_inputs=body.task_inputs,
-        empirical_policy=body.empirical_policy,
-        cache_key=body.cache_key,
-        cache_expiration=body.cache_expiration,
-        task_version=body.task_version,
-    )
+    facts = TaskRunFacts(**{**dict(body), "name": run_name(body.name), "labels": body.labels or {}})
     state = body.state.proposed() if body.state else pending()
     id = body.id or new_id()
     command = CreateTaskRun(caller=call.caller, id=id, chosen_id=body.id is not None, facts=facts, state=state)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from domain import keys
@@ -15,6 +14,7 @@ from domain.flow_run import (
     FlowRunChanges,
     FlowRunCreated,
     FlowRunDeleted,
+    FlowRunFacts,
     FlowRunLabelled,
     FlowRunStateSet,
     FlowRunTransitionRefused,
@@ -23,7 +23,6 @@ from domain.flow_run import (
 from domain.keys import Key
 from domain.orchestration.policies import flow_run_policy
 from domain.orchestration.rule import FlowRunContext
-from domain.run_policy import FlowRunPolicy
 from domain.session import Session
 from domain.task_run import TaskRun, TaskRunDeleted
 
@@ -39,67 +38,38 @@ class CreateFlowRun(Command):
     """
 
     id: UUID
-    flow_id: UUID
-    name: str
+    facts: FlowRunFacts
     state: ProposedState
-    parameters: dict[str, Any]
-    context: dict[str, Any]
-    tags: list[str]
-    labels: Labels
-    empirical_policy: FlowRunPolicy
-    idempotency_key: str | None = None
-    flow_version: str | None = None
-    deployment_id: UUID | None = None
-    parent_task_run_id: UUID | None = None
-    infrastructure_document_id: UUID | None = None
-    work_pool_name: str | None = None
-    work_queue_name: str | None = None
-    job_variables: dict[str, Any] | None = None
 
     def ids(self) -> Iterable[UUID | None]:
-        return (self.flow_id, self.parent_task_run_id)
+        return (self.facts.flow_id, self.facts.parent_task_run_id)
 
     def natural_keys(self) -> Iterable[Key]:
-        if self.idempotency_key is None:
+        if self.facts.idempotency_key is None:
             return ()
-        return (keys.flow_run_idempotency(self.flow_id, self.idempotency_key),)
+        return (keys.flow_run_idempotency(self.facts.flow_id, self.facts.idempotency_key),)
 
     def decide(self, session: Session) -> Made:
-        if session.find(Flow, self.flow_id) is None:
-            raise MissingReference(Flow.kind, self.flow_id)
-        if self.deployment_id is not None:
-            raise MissingReference("Deployment", self.deployment_id)
+        facts = self.facts
+        if session.find(Flow, facts.flow_id) is None:
+            raise MissingReference(Flow.kind, facts.flow_id)
+        if facts.deployment_id is not None:
+            raise MissingReference("Deployment", facts.deployment_id)
         for key in self.natural_keys():
             existing = session.id_of(key)
             if existing is not None:
                 return Made(existing, created=False)
-        if self.parent_task_run_id is not None and session.find(TaskRun, self.parent_task_run_id) is None:
-            raise MissingReference(TaskRun.kind, self.parent_task_run_id)
+        parent = facts.parent_task_run_id
+        if parent is not None and session.find(TaskRun, parent) is None:
+            raise MissingReference(TaskRun.kind, parent)
         run = session.create(FlowRun, self.id)
         for key in self.natural_keys():
             session.claim(key, run.id)
-        session.record(
-            run,
-            FlowRunCreated,
-            flow_id=self.flow_id,
-            name=self.name,
-            parameters=self.parameters,
-            context=self.context,
-            tags=self.tags,
-            labels={**self.labels, "prefect.flow.id": str(self.flow_id)},
-            empirical_policy=self.empirical_policy,
-            idempotency_key=self.idempotency_key,
-            flow_version=self.flow_version,
-            deployment_id=self.deployment_id,
-            parent_task_run_id=self.parent_task_run_id,
-            infrastructure_document_id=self.infrastructure_document_id,
-            work_pool_name=self.work_pool_name,
-            work_queue_name=self.work_queue_name,
-            job_variables=self.job_variables,
-        )
-        state = own_state(self.state.at(session.now), run.id, self.parent_task_run_id)
+        labels = {**facts.labels, "prefect.flow.id": str(facts.flow_id)}
+        session.record(run, FlowRunCreated, **{**dict(facts), "labels": labels})
+        state = own_state(self.state.at(session.now), run.id, parent)
         session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
-        mirror(session, run.id, self.parent_task_run_id, state)
+        mirror(session, run.id, parent, state)
         return Made(run.id, created=True)
 
 

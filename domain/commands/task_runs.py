@@ -2,27 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from domain import keys
 from domain.commands.command import Command, Deleted, Made, OrchestrationResult, ProposedState
 from domain.commands.proposals import answer, own_state, refuse, transition_facts
 from domain.errors import MissingReference
-from domain.flow import Labels
 from domain.flow_run import FlowRun
 from domain.keys import Key
 from domain.orchestration.policies import task_run_policy
 from domain.orchestration.rule import TaskRunContext
-from domain.run_policy import TaskRunPolicy
 from domain.session import Session
 from domain.states import State
 from domain.task_run import (
     ReportedCounters,
-    TaskInputs,
     TaskRun,
     TaskRunCreated,
     TaskRunDeleted,
+    TaskRunFacts,
     TaskRunStateReported,
     TaskRunStateSet,
     TaskRunTransitionRefused,
@@ -30,51 +27,16 @@ from domain.task_run import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRunFacts:
-    """What a task run is, whoever orchestrates it."""
-
-    flow_run_id: UUID | None
-    name: str
-    task_key: str
-    dynamic_key: str
-    tags: list[str]
-    labels: Labels
-    task_inputs: TaskInputs
-    empirical_policy: TaskRunPolicy
-    cache_key: str | None = None
-    cache_expiration: datetime | None = None
-    task_version: str | None = None
-
-    def natural_keys(self) -> Iterable[Key]:
-        """Two task runs of one flow run differ in their keys; those outside any flow run may not."""
-        if self.flow_run_id is None:
-            return ()
-        return (keys.task_run(self.flow_run_id, self.task_key, self.dynamic_key),)
-
-    def record(self, session: Session, run: TaskRun, flow_run: FlowRun | None, *, reported: bool) -> None:
-        """Say that the task run came to be, and claim its key."""
-        labels = dict(self.labels)
-        if flow_run is not None:
-            labels |= {"prefect.flow.id": str(flow_run.flow_id), "prefect.flow-run.id": str(flow_run.id)}
-        for key in self.natural_keys():
-            session.claim(key, run.id)
-        session.record(
-            run,
-            TaskRunCreated,
-            flow_run_id=self.flow_run_id,
-            name=self.name,
-            task_key=self.task_key,
-            dynamic_key=self.dynamic_key,
-            tags=self.tags,
-            labels=self.labels if reported else labels,
-            task_inputs=self.task_inputs,
-            empirical_policy=self.empirical_policy,
-            cache_key=self.cache_key,
-            cache_expiration=self.cache_expiration,
-            task_version=self.task_version,
-            reported=reported,
-        )
+def record_creation(
+    session: Session, run: TaskRun, facts: TaskRunFacts, flow_run: FlowRun | None, *, reported: bool
+) -> None:
+    """Say that a task run came to be, and claim its keys."""
+    labels = dict(facts.labels)
+    if flow_run is not None and not reported:
+        labels |= {"prefect.flow.id": str(flow_run.flow_id), "prefect.flow-run.id": str(flow_run.id)}
+    for key in facts.natural_keys():
+        session.claim(key, run.id)
+    session.record(run, TaskRunCreated, **{**dict(facts), "labels": labels}, reported=reported)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +68,7 @@ class CreateTaskRun(Command):
             if existing is not None:
                 return Made(existing, created=False)
         run = session.create(TaskRun, self.id, chosen=self.chosen_id)
-        self.facts.record(session, run, flow_run, reported=False)
+        record_creation(session, run, self.facts, flow_run, reported=False)
         state = own_state(self.state.at(session.now), flow_run_id, run.id)
         session.record(run, TaskRunStateSet, state=state, dialect=self.caller.dialect)
         return Made(run.id, created=True)
@@ -183,7 +145,7 @@ class ReportTaskRunState(Command):
         if flow_run_id is not None and flow_run is None:
             raise MissingReference(FlowRun.kind, flow_run_id)
         run = session.create(TaskRun, self.id, chosen=True)
-        self.facts.record(session, run, flow_run, reported=True)
+        record_creation(session, run, self.facts, flow_run, reported=True)
         return run
 
 

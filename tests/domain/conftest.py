@@ -10,12 +10,14 @@ import pytest
 from domain.commands.command import Answer, Caller, Command, Made, OrchestrationResult, ProposedState
 from domain.commands.flow_runs import CreateFlowRun, SetFlowRunState
 from domain.commands.flows import CreateFlow
-from domain.commands.task_runs import CreateTaskRun, SetTaskRunState, TaskRunFacts
+from domain.commands.task_runs import CreateTaskRun, SetTaskRunState
+from domain.flow_run import FlowRunFacts
 from domain.ids import new_id
 from domain.ledger import Ledger
 from domain.run import Run
 from domain.run_policy import FlowRunPolicy, TaskRunPolicy
 from domain.states import StateDetails, StateType
+from domain.task_run import TaskRunFacts
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
 
@@ -83,14 +85,15 @@ def proposed(type: str, name: str | None = None, **details: Any) -> ProposedStat
 def create_flow_run(flow_id: UUID, **facts: Any) -> CreateFlowRun:
     usual: dict[str, Any] = {
         "name": "a-run",
-        "state": proposed("PENDING"),
         "parameters": {},
         "context": {},
         "tags": [],
         "labels": {},
         "empirical_policy": FlowRunPolicy(),
     }
-    return CreateFlowRun(caller=CALLER, id=new_id(), flow_id=flow_id, **{**usual, **facts})
+    state = facts.pop("state", proposed("PENDING"))
+    given = FlowRunFacts(flow_id=flow_id, **{**usual, **facts})
+    return CreateFlowRun(caller=CALLER, id=new_id(), facts=given, state=state)
 
 
 def create_task_run(flow_run_id: UUID | None, policy: TaskRunPolicy | None = None, **facts: Any) -> CreateTaskRun:

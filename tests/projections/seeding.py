@@ -17,14 +17,14 @@ from domain.aggregate import Aggregate
 from domain.commands.command import Caller, Command, Made, ProposedState
 from domain.commands.flow_runs import CreateFlowRun, DeleteFlowRun, SetFlowRunState
 from domain.commands.flows import CreateFlow
-from domain.commands.task_runs import CreateTaskRun, ReportTaskRunState, SetTaskRunState, TaskRunFacts
+from domain.commands.task_runs import CreateTaskRun, ReportTaskRunState, SetTaskRunState
 from domain.events import Event, EventMapper
-from domain.flow_run import FlowRunCreated
+from domain.flow_run import FlowRunCreated, FlowRunFacts
 from domain.ids import new_id
 from domain.ledger import Ledger, replay
 from domain.run_policy import FlowRunPolicy, TaskRunPolicy
 from domain.states import State, StateDetails, StateType
-from domain.task_run import ReportedCounters
+from domain.task_run import ReportedCounters, TaskRunFacts
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
 
@@ -155,12 +155,15 @@ class Books:
 def flow_run_command(
     flow_id: UUID, name: str, *tags: str, state: ProposedState | None = None, **facts: Any
 ) -> CreateFlowRun:
-    return CreateFlowRun(
-        caller=CALLER,
-        id=facts.pop("id", None) or new_id(),
+    id = facts.pop("id", None) or new_id()
+    given = flow_run_facts(flow_id, name, *tags, **facts)
+    return CreateFlowRun(caller=CALLER, id=id, facts=given, state=state or proposed("PENDING"))
+
+
+def flow_run_facts(flow_id: UUID, name: str, *tags: str, **facts: Any) -> FlowRunFacts:
+    return FlowRunFacts(
         flow_id=flow_id,
         name=name,
-        state=state or proposed("PENDING"),
         parameters={},
         context={},
         tags=list(tags),
@@ -179,14 +182,7 @@ def stateless_flow_run(
         originator_version=1,
         recorded_at=recorded_at,
         actor=CALLER.actor,
-        flow_id=flow_id,
-        name=name,
-        parameters={},
-        context={},
-        tags=list(tags),
-        labels={},
-        empirical_policy=FlowRunPolicy(),
-        **facts,
+        **dict(flow_run_facts(flow_id, name, *tags, **facts)),
     )
 
 
