@@ -104,3 +104,13 @@ class Command(ABC):
     @abstractmethod
     def decide(self, session: Session) -> Answer:
         """Say to the session what happens, and answer. Raises LedgerError, and then nothing happens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOnOne(Command):
+    """What is asked of one aggregate that must exist. Raises NotFound where it does not."""
+
+    id: UUID
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import Command, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
 from domain.commands.proposals import answer, mirror, own_state, refuse, transition_facts
 from domain.errors import MissingReference
 from domain.flow import Flow, Labels
@@ -74,15 +74,11 @@ class CreateFlowRun(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetFlowRunState(Command):
-    """Propose a state for a flow run; `force` leaves all but the most necessary rules out. Raises NotFound."""
+class SetFlowRunState(CommandOnOne):
+    """Propose a state for a flow run; `force` leaves all but the most necessary rules out."""
 
-    id: UUID
     state: ProposedState
     force: bool
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> OrchestrationResult:
         run = session.get(FlowRun, self.id)
@@ -100,14 +96,10 @@ class SetFlowRunState(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateFlowRun(Command):
-    """Change the fields that the caller set, and no others. Raises NotFound."""
+class UpdateFlowRun(CommandOnOne):
+    """Change the fields that the caller set, and no others."""
 
-    id: UUID
     changes: FlowRunChanges
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> None:
         run = session.get(FlowRun, self.id)
@@ -116,27 +108,18 @@ class UpdateFlowRun(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelFlowRun(Command):
-    """Add labels to a flow run. Raises NotFound."""
+class LabelFlowRun(CommandOnOne):
+    """Add labels to a flow run."""
 
-    id: UUID
     labels: Labels
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> None:
         session.record(session.get(FlowRun, self.id), FlowRunLabelled, labels=self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteFlowRun(Command):
-    """Delete a flow run and its task runs, so many at a time, the flow run itself last. Raises NotFound."""
-
-    id: UUID
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
+class DeleteFlowRun(CommandOnOne):
+    """Delete a flow run and its task runs, so many at a time, the flow run itself last."""
 
     def decide(self, session: Session) -> Deleted:
         run = session.get(FlowRun, self.id)

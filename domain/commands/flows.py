@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import Command, Made
+from domain.commands.command import Command, CommandOnOne, Made
 from domain.flow import Flow, FlowCreated, FlowUpdated, Labels
 from domain.keys import Key
 from domain.session import Session
@@ -35,14 +35,10 @@ class CreateFlow(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateFlow(Command):
-    """Give a flow other tags; without tags nothing is meant and nothing happens. Raises NotFound."""
+class UpdateFlow(CommandOnOne):
+    """Give a flow other tags; without tags nothing is meant and nothing happens."""
 
-    id: UUID
     tags: list[str] | None
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> None:
         flow = session.get(Flow, self.id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import Command, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
 from domain.commands.proposals import answer, own_state, refuse, transition_facts
 from domain.errors import MissingReference
 from domain.flow_run import FlowRun
@@ -75,15 +75,11 @@ class CreateTaskRun(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetTaskRunState(Command):
-    """Propose a state for a task run; `force` leaves all but the most necessary rules out. Raises NotFound."""
+class SetTaskRunState(CommandOnOne):
+    """Propose a state for a task run; `force` leaves all but the most necessary rules out."""
 
-    id: UUID
     state: ProposedState
     force: bool
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> OrchestrationResult:
         run = session.get(TaskRun, self.id)
@@ -150,14 +146,10 @@ class ReportTaskRunState(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateTaskRun(Command):
-    """Give a task run another name; without one nothing is meant and nothing happens. Raises NotFound."""
+class UpdateTaskRun(CommandOnOne):
+    """Give a task run another name; without one nothing is meant and nothing happens."""
 
-    id: UUID
     name: str | None
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
 
     def decide(self, session: Session) -> None:
         run = session.get(TaskRun, self.id)
@@ -166,13 +158,8 @@ class UpdateTaskRun(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteTaskRun(Command):
-    """Delete a task run; its history stays readable by its id. Raises NotFound."""
-
-    id: UUID
-
-    def ids(self) -> Iterable[UUID | None]:
-        return (self.id,)
+class DeleteTaskRun(CommandOnOne):
+    """Delete a task run; its history stays readable by its id."""
 
     def decide(self, session: Session) -> Deleted:
         run = session.get(TaskRun, self.id)
