@@ -97,6 +97,18 @@ class Call:
             what = {"type": "uuid_parsing", "msg": "Input should be a valid UUID", "input": values[-1]}
             raise InvalidRequest([{**what, "loc": ["query", name]}], None) from None
 
+    def refuse_foreign_pages(self) -> None:
+        """Raise Refused (403) for a writing request that a browser sends for a page of another origin.
+
+        Browsers name the page's origin and ask nobody before they send, whatever page the user has open; clients do
+        not name any (RFC 6454, section 7).
+        """
+        origin = self._headers.get(b"origin")
+        if origin is None or self._scope["method"] in ("GET", "HEAD"):
+            return
+        if not is_own_origin(origin, self._headers.get(b"host", b"")):
+            raise Refused(403, "Pages of other origins may not write here.")
+
     async def execute(self, command: Command) -> Answer:
         """The answer to a command, once it is durable. Raises the LedgerError that it failed with."""
         return await self.services.queue.execute(command, self.size)
@@ -140,6 +152,11 @@ class Call:
             raise InvalidRequest.from_validation(error, body) from error
         refuse_unrepresentable(body)
         return parsed
+
+
+def is_own_origin(origin: bytes, host: bytes) -> bool:
+    """Whether a page's origin, as a browser names it, is the host it asks."""
+    return origin.partition(b"://")[2] == host
 
 
 def _too_large(limit: int) -> Refused:

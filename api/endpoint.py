@@ -67,6 +67,7 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(scope, receive, self._services)
         try:
+            call.refuse_foreign_pages()
             if self._has_id:
                 call.id()
             if self._model is None:

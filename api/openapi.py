@@ -6,13 +6,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from api.endpoint import PREFIX, Endpoint
 from api.version import VERSION
 
 REFERENCE = "#/components/schemas/{model}"
+
+ANY_BODY = ((413, "The body is too large"), (422, "The body is not what it must be"))
+ANYWHERE = ((503, "The database does not answer"),)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem 1.5rem 4rem; }
@@ -39,11 +42,15 @@ def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
     async def docs(request: Request) -> Response:
         return HTMLResponse(page)
 
-    return [
+    async def home(request: Request) -> Response:
+        return RedirectResponse("/docs")
+
+    described = [
         Route(prefix + path, handler)
         for prefix in ("", PREFIX)
         for path, handler in (("/openapi.json", openapi_json), ("/docs", docs))
     ]
+    return [*described, Route("/", home)]
 
 
 def describe(endpoints: list[Endpoint]) -> dict[str, Any]:
@@ -70,13 +77,14 @@ def describe(endpoints: list[Endpoint]) -> dict[str, Any]:
 
 def _operation(endpoint: Endpoint, body: dict[str, Any] | None) -> dict[str, Any]:
     names = [part.strip("{}") for part in endpoint.path.split("/") if part.startswith("{")]
+    answers = (*endpoint.answers, *(ANY_BODY if body is not None else ()), *ANYWHERE)
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[1]],
         "parameters": [_parameter(name, "path") for name in names]
         + [_parameter(name, "query") for name in endpoint.query],
-        "responses": {str(status): {"description": meaning} for status, meaning in endpoint.answers},
+        "responses": {str(status): {"description": meaning} for status, meaning in answers},
     }
     if body is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": body}}, "required": True}

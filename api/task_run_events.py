@@ -99,3 +99,11 @@ def _flow_run_id(event: ClientEvent) -> UUID | None:
 
 BAD_EVENT = (ValidationError, ValueError, KeyError)
 """What parsing an event, or making a report of it, raises when a client sends something else."""
+
+
+def in_short(error: Exception) -> str:
+    """What is wrong with an event, in one line."""
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False, include_input=False)[:3]
+        return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
+    return str(error)

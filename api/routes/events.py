@@ -10,10 +10,10 @@ from starlette.requests import HTTPConnection
 from starlette.routing import WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from api.call import Services
+from api.call import Services, is_own_origin
 from api.dialect import dialect_of
 from api.endpoint import PREFIX
-from api.task_run_events import BAD_EVENT, parse_event, report_of
+from api.task_run_events import BAD_EVENT, in_short, parse_event, report_of
 from api.websocket_protocol import PING, PONG
 from domain.commands.command import Answer, Caller
 from domain.errors import ForeignShape, StoreUnavailable
@@ -60,6 +60,8 @@ class _Connection:
         self._subprotocols = scope.get("subprotocols", [])
         self._pong = scope.get("extensions", {}).get(PONG, {}).get("send")
         headers = HTTPConnection(scope).headers
+        origin = headers.get("origin")
+        self._foreign = origin is not None and not is_own_origin(origin.encode(), headers.get("host", "").encode())
         agent = headers.get("user-agent", "")
         dialect = dialect_of(agent, headers.get("x-prefect-api-version", ""), services.settings.dialect)
         self._caller = Caller(agent or "unknown", dialect, headers.get("x-request-id"), headers.get("traceparent"))
@@ -68,6 +70,9 @@ class _Connection:
     async def shake_hands(self) -> bool:
         """Accept, and greet those who speak the subprotocol; 2.20 clients do not and send events at once."""
         await self._receive()
+        if self._foreign:
+            await self.close(POLICY_VIOLATION, "Pages of other origins may not write here")
+            return False
         if SUBPROTOCOL not in self._subprotocols:
             await self._send({"type": "websocket.accept"})
             return True
@@ -104,7 +109,7 @@ class _Connection:
         try:
             command = report_of(parse_event(frame), self._caller)
         except BAD_EVENT as error:
-            log.warning("an event was ignored", client=self._caller.actor, reason=str(error))
+            log.warning("an event was ignored", client=self._caller.actor, reason=in_short(error))
             return
         if command is not None:
             self._in_flight.append(self._queue.submit(command, len(frame)))
