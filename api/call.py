@@ -1,8 +1,9 @@
 """One HTTP request as an endpoint sees it: who calls, what was sent, and what the endpoint may use to answer."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -155,8 +156,17 @@ class Call:
 
 
 def is_own_origin(origin: bytes, host: bytes) -> bool:
-    """Whether a page's origin, as a browser names it, is the host it asks."""
-    return origin.partition(b"://")[2] == host
+    """Whether a page's origin, as a browser names it, is the host it asks, and that by an address.
+
+    A name could be made to point here by whoever owns it (DNS rebinding); none of our own pages writes, so none needs
+    one.
+    """
+    place = origin.partition(b"://")[2]
+    try:
+        name = urlsplit("//" + place.decode()).hostname or ""
+        return place == host and (name == "localhost" or bool(ip_address(name)))
+    except ValueError:
+        return False
 
 
 def _too_large(limit: int) -> Refused:
