@@ -41,11 +41,15 @@ class ProposedState:
     data: Any = None
     details: StateDetails = NO_DETAILS
 
-    def at(self, timestamp: datetime) -> State:
-        """The state, entered at that time; a scheduled one that names no time is scheduled for then."""
-        details = self.details
-        if self.type is StateType.SCHEDULED and details.scheduled_time is None:
-            details = details.model_copy(update={"scheduled_time": timestamp})
+    def at(self, timestamp: datetime, *, flow_run_id: UUID | None, task_run_id: UUID | None) -> State:
+        """The state, entered at that time by a run with these ids (its own, and that of what it runs in).
+
+        A scheduled state that names no time is scheduled for then.
+        """
+        changes: dict[str, Any] = {"flow_run_id": flow_run_id, "task_run_id": task_run_id}
+        if self.type is StateType.SCHEDULED and self.details.scheduled_time is None:
+            changes["scheduled_time"] = timestamp
+        details = self.details.model_copy(update=changes)
         return State(
             id=self.id,
             type=self.type,

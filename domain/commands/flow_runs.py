@@ -67,7 +67,7 @@ class CreateFlowRun(Command):
             session.claim(key, run.id)
         labels = {**facts.labels, "prefect.flow.id": str(facts.flow_id)}
         session.record(run, FlowRunCreated, **{**dict(facts), "labels": labels})
-        state = own_state(self.state.at(session.now), run.id, parent)
+        state = self.state.at(session.now, flow_run_id=run.id, task_run_id=parent)
         session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
         mirror(session, run.id, parent, state)
         return Made(run.id, created=True)
@@ -82,15 +82,14 @@ class SetFlowRunState(CommandOnOne):
 
     def decide(self, session: Session) -> OrchestrationResult:
         run = session.get(FlowRun, self.id)
-        proposed = own_state(self.state.at(session.now), run.id, run.parent_task_run_id)
+        proposed = self.state.at(session.now, flow_run_id=run.id, task_run_id=run.parent_task_run_id)
         context = FlowRunContext(run, run.state, proposed, session.now, run.run_count)
         ruling = flow_run_policy(self.caller.dialect, self.force).decide(context)
         if ruling.state is None:
             refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
             return answer(ruling, None, run.state)
-        facts = transition_facts(proposed, ruling, session, self.force)
-        facts["state"] = entered = own_state(ruling.state, run.id, run.parent_task_run_id)
-        session.record(run, FlowRunStateSet, **facts)
+        entered = own_state(ruling.state, run.id, run.parent_task_run_id)
+        session.record(run, FlowRunStateSet, **transition_facts(proposed, entered, ruling, session, self.force))
         mirror(session, run.id, run.parent_task_run_id, entered)
         return answer(ruling, entered, run.state)
 

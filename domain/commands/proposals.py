@@ -44,9 +44,9 @@ def refuse(session: Session, run: Run, kind: type[TransitionRefused], proposed: 
     )
 
 
-def transition_facts(proposed: State, ruling: Ruling, session: Session, force: bool) -> dict[str, Any]:
+def transition_facts(proposed: State, entered: State, ruling: Ruling, session: Session, force: bool) -> dict[str, Any]:
     """The fields of the event that records an accepted or replaced transition."""
-    facts: dict[str, Any] = {**ruling.facts, "state": ruling.state, "dialect": session.caller.dialect, "force": force}
+    facts: dict[str, Any] = {**ruling.facts, "state": entered, "dialect": session.caller.dialect, "force": force}
     if isinstance(ruling.verdict, Reject):
         facts.update(proposed=proposed, rule=ruling.rule, reason=ruling.verdict.reason)
     return facts
@@ -54,6 +54,9 @@ def transition_facts(proposed: State, ruling: Ruling, session: Session, force: b
 
 def own_state(state: State, flow_run_id: UUID | None, task_run_id: UUID | None) -> State:
     """The state with the back-references that every state of a run carries: its own id and that of what it runs in."""
+    details = state.state_details
+    if (details.flow_run_id, details.task_run_id) == (flow_run_id, task_run_id):
+        return state
     return state.altered(flow_run_id=flow_run_id, task_run_id=task_run_id)
 
 

@@ -69,7 +69,7 @@ class CreateTaskRun(Command):
                 return Made(existing, created=False)
         run = session.create(TaskRun, self.id, chosen=self.chosen_id)
         record_creation(session, run, self.facts, flow_run, reported=False)
-        state = own_state(self.state.at(session.now), flow_run_id, run.id)
+        state = self.state.at(session.now, flow_run_id=flow_run_id, task_run_id=run.id)
         session.record(run, TaskRunStateSet, state=state, dialect=self.caller.dialect)
         return Made(run.id, created=True)
 
@@ -84,15 +84,14 @@ class SetTaskRunState(CommandOnOne):
     def decide(self, session: Session) -> OrchestrationResult:
         run = session.get(TaskRun, self.id)
         flow_run = session.find(FlowRun, run.flow_run_id)
-        proposed = own_state(self.state.at(session.now), run.flow_run_id, run.id)
+        proposed = self.state.at(session.now, flow_run_id=run.flow_run_id, task_run_id=run.id)
         context = TaskRunContext(run, run.state, proposed, session.now, run.run_count, flow_run)
         ruling = task_run_policy(self.caller.dialect, self.force).decide(context)
         if ruling.state is None:
             refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
             return answer(ruling, None, run.state)
-        facts = transition_facts(proposed, ruling, session, self.force)
-        facts["state"] = entered = own_state(ruling.state, run.flow_run_id, run.id)
-        session.record(run, TaskRunStateSet, **facts)
+        entered = own_state(ruling.state, run.flow_run_id, run.id)
+        session.record(run, TaskRunStateSet, **transition_facts(proposed, entered, ruling, session, self.force))
         return answer(ruling, entered, run.state)
 
 
