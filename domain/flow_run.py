@@ -143,14 +143,12 @@ class FlowRun(Run):
                 self.enter(event.state, counts=not event.continues)
                 if event.empirical_policy is not None:
                     self.empirical_policy = event.empirical_policy
-                self.last_refusal = None
             case FlowRunCreated():
                 self.take_over(event, FlowRunFacts.model_fields)
             case FlowRunTransitionRefused():
-                self.note_refusal(event)
+                pass
             case FlowRunUpdated():
                 self.take_over(event.changes, event.changes.model_fields_set)
-                self.last_refusal = None
             case FlowRunLabelled():
                 self.labels = {**self.labels, **event.labels}
             case FlowRunDeleted():

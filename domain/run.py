@@ -102,8 +102,10 @@ class Run(Aggregate):
         self.end_time = at if state.is_terminal else None
         self.state = state
 
-    def note_refusal(self, refusal: TransitionRefused) -> None:
-        self.last_refusal = refusal
+    def apply(self, event: Event) -> None:
+        super().apply(event)
+        # A refusal is the last one only while nothing else happens to the run.
+        self.last_refusal = event if isinstance(event, TransitionRefused) else None
 
     def take_over(self, source: BaseModel, fields: Iterable[str]) -> None:
         """Become what these fields of an event say."""

@@ -180,17 +180,15 @@ class TaskRun(Run):
                 self.tips = {event.state.id: (event.state, None)}
                 if event.flow_run_run_count is not None:
                     self.flow_run_run_count = event.flow_run_run_count
-                self.last_refusal = None
             case TaskRunStateReported():
                 self._take_report(event)
             case TaskRunCreated():
                 self.take_over(event, TaskRunFacts.model_fields)
                 self.reported = event.reported
             case TaskRunTransitionRefused():
-                self.note_refusal(event)
+                pass
             case TaskRunUpdated():
                 self.name = event.name
-                self.last_refusal = None
             case TaskRunDeleted():
                 self.deleted = True
             case _:
