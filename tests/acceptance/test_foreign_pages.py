@@ -47,3 +47,10 @@ def test_a_foreign_page_may_not_report(service: Service) -> None:
 
     with pytest.raises((ConnectionClosed, InvalidStatus)):
         asyncio.run(go())
+
+
+def test_a_page_whose_name_was_made_to_point_here_may_not(service: Service, client: httpx.Client) -> None:
+    before = count_events(service.conninfo)
+    rebound = {"Origin": "http://rebound.example:4200", "Host": "rebound.example:4200"}
+    assert client.post("flows/", headers=rebound, json={"name": "rebound"}).status_code == 403
+    assert count_events(service.conninfo) == before

@@ -62,7 +62,7 @@ def flow_id(client: httpx.Client) -> str:
     return str(client.post("flows/", json={"name": "nulls"}).json()["id"])
 
 
-@pytest.mark.parametrize(("kind", "method", "path"), cases())
+@pytest.mark.parametrize(("kind", "method", "path"), list(cases()))
 def test_null_is_kept_as_it_is_answered(
     service: Service, client: httpx.Client, flow_id: str, kind: str, method: str, path: Path
 ) -> None:
