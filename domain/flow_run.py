@@ -41,16 +41,19 @@ class FlowRunCreated(FlowRunFacts, Event):
 
 
 class FlowRunStateSet(StateSet):
-    """`empirical_policy` is there where the transition changed it; `continues` says that RUNNING is no new attempt."""
+    """`empirical_policy` is there where the transition changed it."""
 
     TOPIC: ClassVar[str] = "FlowRun.StateSet"
 
     empirical_policy: FlowRunPolicy | None = None
-    continues: bool = False
 
 
 class FlowRunTransitionRefused(TransitionRefused):
+    """`empirical_policy` is there where even the refused proposal changed it, as one to leave a pause does."""
+
     TOPIC: ClassVar[str] = "FlowRun.TransitionRefused"
+
+    empirical_policy: FlowRunPolicy | None = None
 
 
 class FlowRunChanges(BaseModel):
@@ -140,13 +143,14 @@ class FlowRun(Run):
     def fold(self, event: Event) -> None:
         match event:
             case FlowRunStateSet():
-                self.enter(event.state, counts=not event.continues)
+                self.enter(event.state)
                 if event.empirical_policy is not None:
                     self.empirical_policy = event.empirical_policy
             case FlowRunCreated():
                 self.take_over(event, FlowRunFacts.model_fields)
             case FlowRunTransitionRefused():
-                pass
+                if event.empirical_policy is not None:
+                    self.empirical_policy = event.empirical_policy
             case FlowRunUpdated():
                 self.take_over(event.changes, event.changes.model_fields_set)
             case FlowRunLabelled():

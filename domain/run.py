@@ -82,11 +82,10 @@ class Run(Aggregate):
         self.next_scheduled_start_time: datetime | None = None
         self.last_refusal: TransitionRefused | None = None
 
-    def enter(self, state: State, *, counts: bool = True) -> None:
+    def enter(self, state: State) -> None:
         """Bookkeeping of one accepted transition, the same for every dialect.
 
-        Source: the runs read back after every recorded transition of server 3.9.1. `counts` is false where entering
-        RUNNING goes on with the same attempt.
+        Source: the runs read back after every recorded transition of server 3.9.1.
         """
         left, at = self.state, state.timestamp
         if left is not None and left.type is StateType.RUNNING:
@@ -96,7 +95,7 @@ class Run(Aggregate):
         if self.expected_start_time is None:
             self.expected_start_time = scheduled or at
         if state.type is StateType.RUNNING:
-            self.run_count += counts
+            self.run_count += 1
         if self.start_time is None and (state.type is StateType.RUNNING or state.is_terminal):
             self.start_time = at
         self.end_time = at if state.is_terminal else None

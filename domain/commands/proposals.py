@@ -41,6 +41,7 @@ def refuse(session: Session, run: Run, kind: type[TransitionRefused], proposed: 
         reason=verdict.reason,
         delay_seconds=verdict.delay_seconds if isinstance(verdict, Wait) else None,
         dialect=session.caller.dialect,
+        **ruling.facts,
     )
 
 

@@ -86,7 +86,8 @@ class SetTaskRunState(CommandOnOne):
         flow_run = session.find(FlowRun, run.flow_run_id)
         proposed = self.state.at(session.now, flow_run_id=run.flow_run_id, task_run_id=run.id)
         context = TaskRunContext(run, run.state, proposed, session.now, run.run_count, flow_run)
-        ruling = task_run_policy(self.caller.dialect, self.force).decide(context)
+        policy = task_run_policy(self.caller.dialect, self.force, in_flow_run=run.flow_run_id is not None)
+        ruling = policy.decide(context)
         if ruling.state is None:
             refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
             return answer(ruling, None, run.state)

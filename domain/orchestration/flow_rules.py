@@ -5,6 +5,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 
 from domain.flow_run import FlowRun
 from domain.orchestration import scheduling
+from domain.orchestration.order_rules import HELD, already_held
 from domain.orchestration.rule import ACCEPT, Abort, Accept, FlowRunContext, Reject, Rule, Verdict
 from domain.states import ALL_STATES, TERMINAL, State, StateType, cancelled
 
@@ -30,6 +31,7 @@ class KeepFinishedFlowRuns(Rule[FlowRun]):
     """A finished run keeps a stored result, and is rescheduled only through its deployment."""
 
     from_types = TERMINAL
+    keeps_result = True
 
     def decide(self, context: FlowRunContext) -> Verdict:
         initial, proposed = context.initial, context.proposed
@@ -40,11 +42,17 @@ class KeepFinishedFlowRuns(Rule[FlowRun]):
         if initial.type is StateType.COMPLETED and has_persisted_result(initial):
             if not proposed.is_terminal:
                 return Reject("Run is already COMPLETED.")
-            if proposed.type is StateType.COMPLETED and not has_persisted_result(proposed):
+            if self.keeps_result and proposed.type is StateType.COMPLETED and not has_persisted_result(proposed):
                 return Reject(KeepPersistedResult.REASON)
         if proposed.type is StateType.SCHEDULED and context.run.deployment_id is None:
             return Abort("Cannot reschedule a run without an associated deployment.")
         return ACCEPT
+
+
+class KeepFinishedFlowRunsLoosely(KeepFinishedFlowRuns):
+    """As KeepFinishedFlowRuns, but a stored result may be lost to a COMPLETED without one. Source: server 2.20.25."""
+
+    keeps_result = False
 
 
 class KeepPersistedResult(Rule[FlowRun]):
@@ -70,56 +78,80 @@ class FinishCancelling(Rule[FlowRun]):
         return Reject("Cannot transition flows that are cancelling to a state other than Cancelled.")
 
 
-class CancelWithoutInfrastructure(Rule[FlowRun]):
-    """A scheduled run that has no process yet, or a resuming one, is cancelled at once: there is nothing to stop."""
+class FinishCancellingForGood(FinishCancelling):
+    """As FinishCancelling, and a cancelled run goes nowhere else either. Source: server 2.20.25."""
 
-    from_types = frozenset({StateType.SCHEDULED})
+    from_types = frozenset({StateType.CANCELLING, StateType.CANCELLED})
+
+
+class CancelWithoutInfrastructure(Rule[FlowRun]):
+    """What has no process is cancelled at once: a run that is scheduled without one, resuming, or suspended."""
+
+    from_types = frozenset({StateType.SCHEDULED, StateType.PAUSED})
     to_types = frozenset({StateType.CANCELLING})
 
     def decide(self, context: FlowRunContext) -> Verdict:
-        resuming = context.initial is not None and context.initial.name == "Resuming"
-        if context.run.infrastructure_pid is not None and not resuming:
+        initial = context.initial
+        if initial is None:
+            return ACCEPT
+        if initial.type is StateType.PAUSED:
+            bare = "Suspended" if initial.name == "Suspended" else None
+        else:
+            no_process = context.run.infrastructure_pid is None or initial.name == "Resuming"
+            bare = "Scheduled" if no_process else None
+        if bare is None:
             return ACCEPT
         state = cancelled(context.state_id, context.decided_at, context.proposed.message)
-        return Reject("Scheduled flow run has no infrastructure to terminate.", state)
+        return Reject(f"{bare} flow run has no infrastructure to terminate.", state)
 
 
 class PreventPending(Rule[FlowRun]):
     """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
 
-    This is what makes one of many callers who race for a scheduled run its owner. The owner itself may go on from
-    Pending to Submitting to InfrastructurePending.
+    This is what makes one of many callers who race for a scheduled run its owner.
     """
 
-    STEPS = ("Pending", "Submitting", "InfrastructurePending")
-    from_types = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})
+    from_types = HELD
     to_types = frozenset({StateType.PENDING})
 
     def decide(self, context: FlowRunContext) -> Verdict:
+        return ACCEPT if context.initial is None else already_held(context.initial)
+
+
+class PreventPendingButForOwner(PreventPending):
+    """As PreventPending, but the owner may go on from Pending to Submitting to InfrastructurePending."""
+
+    STEPS = ("Pending", "Submitting", "InfrastructurePending")
+
+    def decide(self, context: FlowRunContext) -> Verdict:
         initial, steps = context.initial, self.STEPS
-        if initial is None:
-            return ACCEPT
-        goes_on = initial.name in steps and context.proposed.name in steps[steps.index(initial.name) + 1 :]
-        if initial.type is StateType.PENDING and goes_on:
-            return ACCEPT
-        held = initial.type.value
-        return Abort(f"This run is in a {held} state and cannot transition to a PENDING state.")
+        if initial is None or initial.type is not StateType.PENDING or initial.name not in steps:
+            return super().decide(context)
+        goes_on = context.proposed.name in steps[steps.index(initial.name) + 1 :]
+        return ACCEPT if goes_on else super().decide(context)
 
 
 class MarkOnlyScheduledLate(Rule[FlowRun]):
     """Only a scheduled run that is not marked late yet can be marked late."""
 
     to_types = frozenset({StateType.SCHEDULED})
+    once = True
 
     def decide(self, context: FlowRunContext) -> Verdict:
         initial = context.initial
         if context.proposed.name != "Late" or initial is None:
             return ACCEPT
-        if initial.name == "Late":
+        if self.once and initial.name == "Late":
             return Reject("This flow run is already marked late.")
         if initial.type is not StateType.SCHEDULED:
             return Reject("Only scheduled flows can be marked late.")
         return ACCEPT
+
+
+class MarkScheduledLateAgain(MarkOnlyScheduledLate):
+    """As MarkOnlyScheduledLate, but a run may be marked late over and over. Source: server 2.20.25."""
+
+    once = False
 
 
 class CopyScheduledTime(Rule[FlowRun]):

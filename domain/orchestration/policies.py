@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from domain.flow_run import FlowRun
-from domain.orchestration import flow_rules, task_rules
+from domain.orchestration import flow_rules, order_rules, pause_rules, task_rules
 from domain.orchestration.rule import ACCEPT, Accept, Context, R, Reject, Rule, Verdict
 from domain.states import State
 from domain.task_run import TaskRun
@@ -59,16 +59,51 @@ PREFECT_3_FLOW_RUNS = Policy[FlowRun](
         flow_rules.KeepFinishedFlowRuns(),
         flow_rules.FinishCancelling(),
         flow_rules.CancelWithoutInfrastructure(),
-        flow_rules.PreventPending(),
+        flow_rules.PreventPendingButForOwner(),
         flow_rules.MarkOnlyScheduledLate(),
+        pause_rules.PauseRunningOnce(),
+        pause_rules.LeavePauseInTime(),
         flow_rules.CopyScheduledTime(),
         flow_rules.WaitForScheduledTime(),
         flow_rules.RetryFailedFlowRuns(),
     ],
 )
-FORCED_FLOW_RUNS = Policy[FlowRun](
-    "minimal", [flow_rules.KeepPersistedResult(), flow_rules.CancelWithoutInfrastructure()]
+PREFECT_2_FLOW_RUNS = Policy[FlowRun](
+    "prefect-2",
+    [
+        flow_rules.PreventRepeatedTransition(),
+        flow_rules.KeepFinishedFlowRunsLoosely(),
+        flow_rules.FinishCancellingForGood(),
+        flow_rules.CancelWithoutInfrastructure(),
+        flow_rules.PreventPending(),
+        flow_rules.MarkScheduledLateAgain(),
+        pause_rules.PauseRunningOnce(),
+        pause_rules.LeavePauseBeforeCancelling(),
+        flow_rules.CopyScheduledTime(),
+        flow_rules.WaitForScheduledTime(),
+        flow_rules.RetryFailedFlowRuns(),
+    ],
 )
+ORION_FLOW_RUNS = Policy[FlowRun](
+    "orion",
+    [
+        order_rules.KeepTerminated(),
+        flow_rules.FinishCancelling(),
+        order_rules.GoForward(),
+        pause_rules.PauseRunningOnce(),
+        pause_rules.LeavePauseAsPaused(),
+        flow_rules.CopyScheduledTime(),
+        flow_rules.WaitForScheduledTime(),
+        flow_rules.RetryFailedFlowRuns(),
+    ],
+)
+FORCED_FLOW_RUNS = {
+    "orion": Policy[FlowRun]("orion, by force", []),
+    "prefect-2": Policy[FlowRun]("prefect-2, by force", [flow_rules.CancelWithoutInfrastructure()]),
+    "prefect-3": Policy[FlowRun](
+        "prefect-3, by force", [flow_rules.KeepPersistedResult(), flow_rules.CancelWithoutInfrastructure()]
+    ),
+}
 PREFECT_3_TASK_RUNS = Policy[TaskRun](
     "prefect-3",
     [
@@ -81,18 +116,47 @@ PREFECT_3_TASK_RUNS = Policy[TaskRun](
         task_rules.NoteAttemptOfFlowRun(),
     ],
 )
-FORCED_TASK_RUNS = Policy[TaskRun]("minimal", [])
+BACKGROUND_TASK_RUNS = Policy[TaskRun](
+    "prefect-2, without a flow run",
+    [
+        task_rules.KeepFinishedTaskRuns(),
+        task_rules.PreventPending(),
+        task_rules.CopyScheduledTime(),
+        task_rules.WaitForScheduledTime(),
+        task_rules.RetryFailedTaskRuns(),
+        task_rules.NameReruns(),
+    ],
+)
+ORION_TASK_RUNS = Policy[TaskRun](
+    "orion",
+    [
+        task_rules.KeepTerminatedTaskRuns(),
+        task_rules.GoForwardToCancelling(),
+        task_rules.RunOnlyInRunningFlowRuns(),
+        task_rules.CopyScheduledTime(),
+        task_rules.WaitForScheduledTime(),
+        task_rules.RetryFailedTaskRuns(),
+        task_rules.NameReruns(),
+        task_rules.NoteAttemptOfFlowRun(),
+    ],
+)
+FORCED_TASK_RUNS = Policy[TaskRun]("by force", [])
 
 DIALECTS = ("orion", "prefect-2", "prefect-3")
-FLOW_RUN_POLICIES = dict.fromkeys(DIALECTS, PREFECT_3_FLOW_RUNS)
-TASK_RUN_POLICIES = dict.fromkeys(DIALECTS, PREFECT_3_TASK_RUNS)
+FLOW_RUN_POLICIES = {"orion": ORION_FLOW_RUNS, "prefect-2": PREFECT_2_FLOW_RUNS, "prefect-3": PREFECT_3_FLOW_RUNS}
+TASK_RUN_POLICIES = {"orion": ORION_TASK_RUNS, "prefect-2": PREFECT_3_TASK_RUNS, "prefect-3": PREFECT_3_TASK_RUNS}
 
 
 def flow_run_policy(dialect: str, force: bool) -> Policy[FlowRun]:
     """The policy that decides about a flow run for a caller of that dialect."""
-    return FORCED_FLOW_RUNS if force else FLOW_RUN_POLICIES[dialect]
+    return (FORCED_FLOW_RUNS if force else FLOW_RUN_POLICIES)[dialect]
 
 
-def task_run_policy(dialect: str, force: bool) -> Policy[TaskRun]:
-    """The policy that decides about a task run for a caller of that dialect."""
+def task_run_policy(dialect: str, force: bool, in_flow_run: bool) -> Policy[TaskRun]:
+    """The policy that decides about a task run for a caller of that dialect.
+
+    Server 2.20.25 has one of its own, which knows no force, for task runs without a flow run.
+    """
+    if dialect == "prefect-2" and not in_flow_run:
+        return BACKGROUND_TASK_RUNS
     return FORCED_TASK_RUNS if force else TASK_RUN_POLICIES[dialect]

@@ -104,3 +104,11 @@ class Rule(ABC, Generic[R]):
     @abstractmethod
     def decide(self, context: Context[R]) -> Verdict:
         """The verdict on a transition that this rule speaks about."""
+
+
+def cannot_transition(initial: State, proposed: State) -> str:
+    """The reason by which recorded servers refuse a pair of states as such."""
+    return (
+        f"This run cannot transition to the StateType.{proposed.type.name} state"
+        f" from the StateType.{initial.type.name} state."
+    )

@@ -5,6 +5,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 
 from domain.orchestration import scheduling
 from domain.orchestration.flow_rules import has_persisted_result
+from domain.orchestration.order_rules import HELD, GoForward, KeepTerminated, already_held
 from domain.orchestration.rule import ACCEPT, Abort, Accept, Reject, Rule, TaskRunContext, Verdict
 from domain.states import TERMINAL, State, StateDetails, StateType
 from domain.task_run import TaskRun
@@ -16,7 +17,7 @@ class KeepFinishedTaskRuns(Rule[TaskRun]):
     from_types = TERMINAL
 
     def decide(self, context: TaskRunContext) -> Verdict:
-        initial, proposed, flow_run = context.initial, context.proposed, context.flow_run
+        initial, proposed = context.initial, context.proposed
         if initial is None:
             return ACCEPT
         if proposed.type in {StateType.CRASHED, StateType.PAUSED, StateType.CANCELLING}:
@@ -25,9 +26,40 @@ class KeepFinishedTaskRuns(Rule[TaskRun]):
             return Reject("This run is already completed.")
         if proposed.is_terminal:
             return ACCEPT
-        retries_flow = flow_run is not None and context.run.flow_run_run_count < flow_run.run_count
-        renamed = proposed.altered(name="Retrying") if proposed.type is StateType.RUNNING and retries_flow else None
+        retries = proposed.type is StateType.RUNNING and _flow_run_retries(context)
+        renamed = proposed.altered(name="Retrying") if retries else None
         return Accept(renamed, {"resets_run_count": True})
+
+
+class KeepTerminatedTaskRuns(KeepTerminated[TaskRun]):
+    """A task run that has ended stays so, but one that did not complete runs again in a next attempt of its flow run.
+
+    Source: server 2.7.12.
+    """
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        completed = context.initial is not None and context.initial.type is StateType.COMPLETED
+        if context.proposed.type is not StateType.RUNNING or completed or not _flow_run_retries(context):
+            return super().decide(context)
+        return Accept(context.proposed.altered(name="Retrying"), {"resets_run_count": True})
+
+
+class GoForwardToCancelling(GoForward[TaskRun]):
+    """As GoForward, with cancelling as the step after running. Source: server 2.7.12."""
+
+    STEPS = (*GoForward.STEPS, StateType.CANCELLING)
+    from_types = frozenset(STEPS)
+    to_types = frozenset(STEPS)
+
+
+class PreventPending(Rule[TaskRun]):
+    """A task run that someone holds already, or that was cancelled, is not handed out again. Source: server 2.20.25."""
+
+    from_types = HELD
+    to_types = frozenset({StateType.PENDING})
+
+    def decide(self, context: TaskRunContext) -> Verdict:
+        return ACCEPT if context.initial is None else already_held(context.initial)
 
 
 class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
@@ -102,6 +134,12 @@ class NoteAttemptOfFlowRun(Rule[TaskRun]):
         if context.flow_run is None:
             return ACCEPT
         return Accept(facts={"flow_run_run_count": context.flow_run.run_count})
+
+
+def _flow_run_retries(context: TaskRunContext) -> bool:
+    """Whether the flow run is at a later attempt than the one that the task run belongs to."""
+    flow_run = context.flow_run
+    return flow_run is not None and context.run.flow_run_run_count < flow_run.run_count
 
 
 def _not_ready(context: TaskRunContext) -> State:

@@ -18,7 +18,6 @@ UNKNOWN = "5121a062-fecc-420f-9ec3-440761f290fb"
 """The id that stands for nothing in all recordings."""
 
 NOT_BUILT = {
-    ("POST_flow_runs_id_set_state", 1): "pauses have no rules yet",
     **{("POST_v2_concurrency_limits_increment_with_lease", index): "there are no limits yet" for index in (1, 2, 3)},
 }
 SAMPLES = [sample for sample in read_samples() if sample.key not in NOT_BUILT]
@@ -36,6 +35,7 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 RETRYING = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": {"scheduled_time": TOMORROW}}
 RUN_BEFORE: dict[tuple[str, int], dict[str, Any]] = {
     ("POST_flow_runs_id_set_state", 0): {"state": RETRYING},
+    ("POST_flow_runs_id_set_state", 1): {"state": {"type": "RUNNING"}, "empirical_policy": {"pause_keys": ["1"]}},
     ("POST_flow_runs_id_set_state", 2): {"state": {"type": "CANCELLED"}},
     ("POST_flow_runs_id_set_state", 5): {"state": {"type": "RUNNING"}, "empirical_policy": {"retries": 1}},
     ("POST_flow_runs_id_set_state", 9): {"state": {"type": "SCHEDULED"}},

@@ -1,6 +1,7 @@
 """A ledger on a fresh database, and short ways to ask it for things."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,7 @@ class Desk:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self.ledger = ledger
         self.clock = clock
+        self.dialect = CALLER.dialect
         self.flow_id = self.flow("a-flow")
 
     def ask(self, command: Command) -> Answer:
@@ -67,7 +69,8 @@ class Desk:
 
     def propose(self, kind: str, id: UUID, state: ProposedState, force: bool = False) -> OrchestrationResult:
         command = SetFlowRunState if kind == "flow" else SetTaskRunState
-        answer = self.ask(command(caller=CALLER, id=id, state=state, force=force))
+        caller = replace(CALLER, dialect=self.dialect)
+        answer = self.ask(command(caller=caller, id=id, state=state, force=force))
         assert isinstance(answer, OrchestrationResult)
         return answer
 
