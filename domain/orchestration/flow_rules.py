@@ -5,7 +5,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 
 from domain.flow_run import FlowRun
 from domain.orchestration import scheduling
-from domain.orchestration.order_rules import HELD, already_held
+from domain.orchestration.order_rules import PreventPending
 from domain.orchestration.rule import ACCEPT, Abort, Accept, FlowRunContext, Reject, Rule, Verdict
 from domain.states import ALL_STATES, TERMINAL, State, StateType, cancelled
 
@@ -105,20 +105,7 @@ class CancelWithoutInfrastructure(Rule[FlowRun]):
         return Reject(f"{bare} flow run has no infrastructure to terminate.", state)
 
 
-class PreventPending(Rule[FlowRun]):
-    """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
-
-    This is what makes one of many callers who race for a scheduled run its owner.
-    """
-
-    from_types = HELD
-    to_types = frozenset({StateType.PENDING})
-
-    def decide(self, context: FlowRunContext) -> Verdict:
-        return ACCEPT if context.initial is None else already_held(context.initial)
-
-
-class PreventPendingButForOwner(PreventPending):
+class PreventPendingButForOwner(PreventPending[FlowRun]):
     """As PreventPending, but the owner may go on from Pending to Submitting to InfrastructurePending."""
 
     STEPS = ("Pending", "Submitting", "InfrastructurePending")

@@ -3,15 +3,7 @@
 from typing import ClassVar, Generic
 
 from domain.orchestration.rule import ACCEPT, Abort, Context, R, Rule, Verdict, cannot_transition
-from domain.states import TERMINAL, State, StateType
-
-HELD = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})
-"""The states from which no run is handed out: someone has it, or it was cancelled."""
-
-
-def already_held(initial: State) -> Abort:
-    """The verdict on handing out a run that is in one of those states."""
-    return Abort(f"This run is in a {initial.type.value} state and cannot transition to a PENDING state.")
+from domain.states import TERMINAL, StateType
 
 
 class KeepTerminated(Rule[R], Generic[R]):
@@ -35,3 +27,19 @@ class GoForward(Rule[R], Generic[R]):
         if initial is None or self.STEPS.index(proposed.type) > self.STEPS.index(initial.type):
             return ACCEPT
         return Abort(cannot_transition(initial, proposed))
+
+
+class PreventPending(Rule[R], Generic[R]):
+    """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
+
+    This is what makes one of many callers who race for a scheduled run its owner. Source: servers 2.20.25 and 3.9.1.
+    """
+
+    from_types = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})
+    to_types = frozenset({StateType.PENDING})
+
+    def decide(self, context: Context[R]) -> Verdict:
+        if context.initial is None:
+            return ACCEPT
+        held = context.initial.type.value
+        return Abort(f"This run is in a {held} state and cannot transition to a PENDING state.")

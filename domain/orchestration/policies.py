@@ -75,7 +75,7 @@ PREFECT_2_FLOW_RUNS = Policy[FlowRun](
         flow_rules.KeepFinishedFlowRunsLoosely(),
         flow_rules.FinishCancellingForGood(),
         flow_rules.CancelWithoutInfrastructure(),
-        flow_rules.PreventPending(),
+        order_rules.PreventPending(),
         flow_rules.MarkScheduledLateAgain(),
         pause_rules.PauseRunningOnce(),
         pause_rules.LeavePauseBeforeCancelling(),
@@ -120,7 +120,7 @@ BACKGROUND_TASK_RUNS = Policy[TaskRun](
     "prefect-2, without a flow run",
     [
         task_rules.KeepFinishedTaskRuns(),
-        task_rules.PreventPending(),
+        order_rules.PreventPending(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),
         task_rules.RetryFailedTaskRuns(),

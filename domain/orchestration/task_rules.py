@@ -5,7 +5,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 
 from domain.orchestration import scheduling
 from domain.orchestration.flow_rules import has_persisted_result
-from domain.orchestration.order_rules import HELD, GoForward, KeepTerminated, already_held
+from domain.orchestration.order_rules import GoForward, KeepTerminated
 from domain.orchestration.rule import ACCEPT, Abort, Accept, Reject, Rule, TaskRunContext, Verdict
 from domain.states import TERMINAL, State, StateDetails, StateType
 from domain.task_run import TaskRun
@@ -50,16 +50,6 @@ class GoForwardToCancelling(GoForward[TaskRun]):
     STEPS = (*GoForward.STEPS, StateType.CANCELLING)
     from_types = frozenset(STEPS)
     to_types = frozenset(STEPS)
-
-
-class PreventPending(Rule[TaskRun]):
-    """A task run that someone holds already, or that was cancelled, is not handed out again. Source: server 2.20.25."""
-
-    from_types = HELD
-    to_types = frozenset({StateType.PENDING})
-
-    def decide(self, context: TaskRunContext) -> Verdict:
-        return ACCEPT if context.initial is None else already_held(context.initial)
 
 
 class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
