@@ -16,6 +16,7 @@ from tests.acceptance.conftest import Service
 from tests.checks import check_ledger
 from tests.support import strict_json
 from tests.support.descriptions import Operation, operations
+from tests.support.one_of_each import address_of, make_one_of_each
 from tests.support.stored_events import count_events
 
 LIMIT = 4 * 1024 * 1024
@@ -68,18 +69,7 @@ WRONG_JSON: dict[str, bytes] = {
 
 @pytest.fixture(scope="module")
 def ids(client: httpx.Client) -> dict[str, str]:
-    """The ids of one thing of each kind, by the word before them in a path."""
-    flow = client.post("flows/", json={"name": "bad bodies"}).json()["id"]
-    flow_run = client.post("flow_runs/", json={"flow_id": flow}).json()["id"]
-    task_run = {"flow_run_id": flow_run, "task_key": "key", "dynamic_key": "0"}
-    return {"flows": flow, "flow_runs": flow_run, "task_runs": client.post("task_runs/", json=task_run).json()["id"]}
-
-
-def url(client: httpx.Client, operation: Operation, ids: dict[str, str]) -> httpx.URL:
-    """The address of an operation on what there is."""
-    words = operation.path.split("/")
-    path = "/".join(ids[words[at - 1]] if word == "{id}" else word for at, word in enumerate(words))
-    return client.base_url.copy_with(path=path)
+    return make_one_of_each(client)
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
@@ -87,7 +77,7 @@ def test_a_body_that_cannot_be_read_is_refused_and_nothing_written(
     service: Service, client: httpx.Client, ids: dict[str, str], operation: Operation
 ) -> None:
     before = count_events(service.conninfo)
-    address = url(client, operation, ids)
+    address = address_of(client, operation, ids)
     wrong = {}
     for name, body in {**NO_JSON, **WRONG_JSON}.items():
         answer = client.request(operation.method, address, content=body)
@@ -121,7 +111,7 @@ def test_a_body_that_is_too_large_is_refused(
     before = count_events(service.conninfo)
     body = json.dumps({"name": "x" * LIMIT}).encode()
     content = body if announced else chunks(body)
-    answer = client.request(operation.method, url(client, operation, ids), content=content)
+    answer = client.request(operation.method, address_of(client, operation, ids), content=content)
     assert answer.status_code == 413
     assert answer.json() == {"detail": f"The request body is larger than {LIMIT} bytes."}
     assert count_events(service.conninfo) == before

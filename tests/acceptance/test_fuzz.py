@@ -14,6 +14,7 @@ from tests.acceptance.conftest import Service
 from tests.checks import check_ledger
 from tests.support import strict_json
 from tests.support.descriptions import Bodies, Operation, operations
+from tests.support.one_of_each import address_of, make_one_of_each
 from tests.support.stored_events import count_events
 
 DESCRIPTION = describe(list(ENDPOINTS))
@@ -45,26 +46,13 @@ def test_whatever_is_sent_is_answered_properly(service: Service, client: httpx.C
         for kind, stand_in in STAND_INS.items():
             text = text.replace(stand_in, there[kind])
         before = count_events(service.conninfo)
-        answer = client.request(operation.method, address(client, operation, there), content=text.encode())
+        answer = client.request(operation.method, address_of(client, operation, there), content=text.encode())
         check_answer(answer)
         if answer.status_code >= 400:
             assert count_events(service.conninfo) == before
 
     holds()
     check_ledger(service.conninfo)
-
-
-def make_one_of_each(client: httpx.Client) -> dict[str, str]:
-    flow = client.post("flows/", json={"name": "fuzz"}).json()["id"]
-    flow_run = client.post("flow_runs/", json={"flow_id": flow}).json()["id"]
-    task_run = {"flow_run_id": flow_run, "task_key": "fuzz", "dynamic_key": "0"}
-    return {"flows": flow, "flow_runs": flow_run, "task_runs": client.post("task_runs/", json=task_run).json()["id"]}
-
-
-def address(client: httpx.Client, operation: Operation, there: dict[str, str]) -> httpx.URL:
-    words = operation.path.split("/")
-    path = "/".join(there[words[at - 1]] if word == "{id}" else word for at, word in enumerate(words))
-    return client.base_url.copy_with(path=path)
 
 
 def check_answer(answer: httpx.Response) -> None:

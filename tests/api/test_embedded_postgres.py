@@ -8,8 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +23,15 @@ from api.embedded.binaries import programs_for, reachable_programs
 from api.embedded.cluster import address_of
 from api.embedded.directories import ROOT_STATE, DataDirectory, default_data_directory, open_data_directory
 from api.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
+from tests.support.server_process import is_alive, wait_until
 
 HOLD_AND_WAIT = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from api.embedded_postgres import embedded_postgres
 with embedded_postgres(Path(sys.argv[1])):
     print("started", flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 
@@ -45,21 +45,6 @@ def postmaster_pid(server: EmbeddedPostgres) -> int:
 
 def socket_directory(server: EmbeddedPostgres) -> Path:
     return Path(str(conninfo_to_dict(server.conninfo)["host"]))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def remember(server: EmbeddedPostgres, number: int) -> None:
@@ -188,7 +173,7 @@ def test_two_users_share_one_postmaster_and_the_last_one_stops_it(tmp_path: Path
     first.stop()
     remember(second, 1)
     second.stop()
-    wait_until(lambda: not (tmp_path / "data" / "cluster" / "postmaster.pid").exists())
+    wait_until(lambda: not (tmp_path / "data" / "cluster" / "postmaster.pid").exists(), seconds=20)
     assert not socket_directory(second).exists()
     second.stop()
 
@@ -199,7 +184,7 @@ def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(tmp_pa
         remember(server, 1)
         assert server.restart_if_gone() is False
         os.kill(postmaster_pid(server), signal.SIGKILL)
-        wait_until(server.restart_if_gone)
+        wait_until(server.restart_if_gone, seconds=20)
         assert server.conninfo == conninfo
         assert remembered(server) == [1]
 
@@ -264,7 +249,7 @@ def test_a_postmaster_that_somebody_else_started_is_left_alone(tmp_path: Path) -
     command = [programs / "postgres", "-D", address_of(cluster), *options]
     by_hand = account.spawn(command, cwd=cluster, output=subprocess.DEVNULL)
     try:
-        wait_until(lambda: pq.PGconn.ping(server.conninfo.encode()) == pq.Ping.OK)
+        wait_until(lambda: pq.PGconn.ping(server.conninfo.encode()) == pq.Ping.OK, seconds=20)
         with pytest.raises(EmbeddedPostgresFailed, match=f"did not start \\(process {by_hand.pid}\\)"):
             EmbeddedPostgres(tmp_path / "data").start()
         assert pq.PGconn.ping(server.conninfo.encode()) == pq.Ping.OK

@@ -31,6 +31,26 @@ def test_every_recorded_transition_has_the_recorded_outcome(desk: Desk, dialect:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("ended", ["FAILED", "CRASHED", "CANCELLED"])
+def test_a_task_run_of_orion_that_ended_runs_again_only_in_a_next_attempt_of_its_flow_run(
+    desk: Desk, ended: str
+) -> None:
+    desk.dialect = "orion"
+    flow_run = desk.flow_run()
+    desk.propose("flow", flow_run, proposed("RUNNING"), force=True)
+    task_run = desk.task_run(flow_run)
+    for type in ("RUNNING", ended):
+        assert desk.propose("task", task_run, proposed(type)).status == "ACCEPT"
+
+    refused = desk.propose("task", task_run, proposed("RUNNING"))
+    assert (refused.status, refused.details["reason"]) == ("ABORT", "This run has already terminated.")
+
+    desk.propose("flow", flow_run, proposed("RUNNING"), force=True)
+    again = desk.propose("task", task_run, proposed("RUNNING"))
+    assert again.state is not None
+    assert (again.status, again.state.name, desk.run(task_run).run_count) == ("ACCEPT", "Retrying", 1)
+
+
 def _title(entry: dict[str, Any]) -> str:
     forced = " by force" if entry["force"] else ""
     steps = f"{entry['initial_name']} to {entry['proposed_name']}"
@@ -62,8 +82,8 @@ def differences(desk: Desk, parent: UUID, entry: dict[str, Any]) -> list[str]:
         "flow_run_run_count": run.flow_run_run_count if isinstance(run, TaskRun) else None,
         "empirical_policy": _policy(run) if isinstance(run, FlowRun) else None,
     }
-    if desk.dialect != "prefect-3":
-        # Servers 2.x leave these empty for runs that never ran: bookkeeping is one for all dialects.
+    if desk.dialect != "prefect-3" and entry["read_back"]["run_count"] == 0:
+        # Servers 2.x leave these empty where a run ends that never ran: bookkeeping is one for all dialects.
         for times in (read_back, entry["read_back"]):
             times.pop("start_time", None), times.pop("end_time", None)
     details = {**result.details, **({"delay_seconds": "~3600"} if result.details.get("delay_seconds") == 3600 else {})}

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from api.serving.signals import StopSignals
 from api.serving.worker import Assignment
 from api.settings import Settings
 from api.version import VERSION
+from tests.support.server_process import is_alive, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 SERVE = """
@@ -53,27 +53,12 @@ class Server:
     def pids(self, count: int) -> set[int]:
         """The ids of the processes that answer, once there are `count` of them."""
         found: set[int] = set()
-        wait_until(lambda: len(found.add(self.get("process").json()["pid"]) or found) >= count)
+        wait_until(lambda: len(found.add(self.get("process").json()["pid"]) or found) >= count, seconds=30)
         return found
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
         return self.process.wait(timeout=30)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def is_closed(port: int) -> bool:
@@ -138,7 +123,7 @@ def test_a_server_stops_cleanly_with_all_its_processes(
         assert (server.process.pid in pids) is (workers == 1)
         pids.add(int((data_dir / "cluster" / "postmaster.pid").read_text().splitlines()[0]))
         assert server.stop(how) == 0
-        wait_until(lambda: not any(map(is_alive, pids)))
+        wait_until(lambda: not any(map(is_alive, pids)), seconds=30)
         assert is_closed(server.port)
         assert errors.read_text() == ""
 
@@ -176,7 +161,7 @@ def test_a_second_ctrl_c_does_not_wait_for_requests_under_way(errors: Path, conn
             pool.submit(server.get, "for_ever")
         assert server.get("when_under_way").is_success
         server.process.send_signal(signal.SIGINT)
-        wait_until(lambda: is_closed(server.port))
+        wait_until(lambda: is_closed(server.port), seconds=30)
         assert server.stop(signal.SIGINT) == 0
 
 
@@ -212,7 +197,7 @@ def test_a_dead_worker_is_replaced(errors: Path, conninfo: str) -> None:
     with serving(errors, database_url=conninfo, workers=2) as server:
         victim, survivor = server.pids(2)
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: "died and is replaced" in errors.read_text())
+        wait_until(lambda: "died and is replaced" in errors.read_text(), seconds=30)
         pids = server.pids(2)
         assert survivor in pids
         assert victim not in pids
@@ -229,7 +214,7 @@ def test_workers_end_when_their_parent_is_killed_and_the_next_start_takes_over(t
         pool.submit(server.get, "for_ever")
         server.process.kill()
         server.process.wait()
-        wait_until(lambda: not any(map(is_alive, workers)))
+        wait_until(lambda: not any(map(is_alive, workers)), seconds=30)
         assert is_closed(server.port)
     with serving(errors, data_dir=data_dir, workers=2) as server:
         assert server.get("database").json() == [1]
@@ -241,7 +226,7 @@ def test_a_database_killed_under_a_running_server_is_started_again(tmp_path: Pat
     data_dir = tmp_path / "data"
     with serving(errors, data_dir=data_dir) as server:
         os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
-        wait_until(lambda: "was started again" in errors.read_text())
+        wait_until(lambda: "was started again" in errors.read_text(), seconds=30)
         assert server.get("database").json() == [1]
         assert server.stop() == 0
 
