@@ -1,10 +1,13 @@
 """Which generation of client a request comes from, told by its headers.
 
 Source: headers recorded from clients 2.7.12, 2.20.25 and 3.9.1. Clients from 2.8 on name themselves in `User-Agent`;
-2.7 sends the bare python-httpx agent with `X-PREFECT-API-VERSION`.
+2.7 sends the bare python-httpx agent with `X-PREFECT-API-VERSION`. Scripts may name any version.
 """
 
+import re
 from functools import lru_cache
+
+ORION_AGENT = re.compile(r"prefect/2\.[0-7](\D|$)")
 
 SERVER_VERSION = "3.9.1"
 """The version that callers are told they speak to, unless they name one of their own: that of the default dialect."""
@@ -14,6 +17,8 @@ SERVER_VERSION = "3.9.1"
 def dialect_of(user_agent: str, api_version: str, default: str) -> str:
     """The dialect of a caller with these headers, else the default."""
     if user_agent.startswith("prefect/"):
+        if ORION_AGENT.match(user_agent):
+            return "orion"
         return "prefect-2" if user_agent.startswith("prefect/2.") else "prefect-3"
     if api_version and user_agent.startswith("python-httpx/"):
         return "orion"

@@ -73,6 +73,20 @@ class CreateFlowRun(Command):
         return Made(run.id, created=True)
 
 
+def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool = False) -> OrchestrationResult:
+    """Let the rules of the caller's dialect decide about a state for a flow run, and record what they decide."""
+    proposed = state.at(session.now, flow_run_id=run.id, task_run_id=run.parent_task_run_id)
+    context = FlowRunContext(run, run.state, proposed, session.now, run.run_count)
+    ruling = flow_run_policy(session.caller.dialect, force).decide(context)
+    if ruling.state is None:
+        refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
+        return answer(ruling, None, run.state)
+    entered = own_state(ruling.state, run.id, run.parent_task_run_id)
+    session.record(run, FlowRunStateSet, **transition_facts(proposed, entered, ruling, session, force))
+    mirror(session, run.id, run.parent_task_run_id, entered)
+    return answer(ruling, entered, run.state)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFlowRunState(CommandOnOne):
     """Propose a state for a flow run; `force` leaves all but the most necessary rules out."""
@@ -81,17 +95,7 @@ class SetFlowRunState(CommandOnOne):
     force: bool
 
     def decide(self, session: Session) -> OrchestrationResult:
-        run = session.get(FlowRun, self.id)
-        proposed = self.state.at(session.now, flow_run_id=run.id, task_run_id=run.parent_task_run_id)
-        context = FlowRunContext(run, run.state, proposed, session.now, run.run_count)
-        ruling = flow_run_policy(self.caller.dialect, self.force).decide(context)
-        if ruling.state is None:
-            refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
-            return answer(ruling, None, run.state)
-        entered = own_state(ruling.state, run.id, run.parent_task_run_id)
-        session.record(run, FlowRunStateSet, **transition_facts(proposed, entered, ruling, session, self.force))
-        mirror(session, run.id, run.parent_task_run_id, entered)
-        return answer(ruling, entered, run.state)
+        return propose(session, session.get(FlowRun, self.id), self.state, force=self.force)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from api.dialect import dialect_of, version_for
     [
         ("prefect/3.9.1 (API 0.8.4)", "0.8.4", "prefect-3"),
         ("prefect/2.20.25 (API 0.8.4)", "0.8.4", "prefect-2"),
+        ("prefect/2.8.0 (API 0.8.4)", "0.8.4", "prefect-2"),
+        ("prefect/2.7.12 (API 0.8.4)", "0.8.4", "orion"),
         ("python-httpx/0.23.3", "0.8.4", "orion"),
         ("python-httpx/0.28.1", "", "the default"),
         ("curl/8.0", "", "the default"),
