@@ -14,7 +14,7 @@ from api.call import Services
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
-from api.routes import admin, concurrency, events, flow_runs, flows, logs, run_states, task_runs
+from api.routes import admin, concurrency, deployments, events, flow_runs, flows, logs, run_states, task_runs
 from api.settings import Settings
 from domain.ledger import Ledger
 from projections import queries
@@ -25,6 +25,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *flow_runs.endpoints,
     *task_runs.endpoints,
     *flows.endpoints,
+    *deployments.endpoints,
     *run_states.endpoints,
     *logs.endpoints,
     *concurrency.endpoints,

@@ -49,6 +49,14 @@ def pending() -> ProposedState:
     return ProposedState(new_id(), StateType.PENDING, details=StateDetailsBody())
 
 
+def first_state(dialect: str) -> ProposedState:
+    """The state of a run of a deployment whose creator gave none: due at once, or pending where 2.7 is spoken.
+
+    Source: runs made so on servers 2.7.12, 2.20.25 and 3.9.1.
+    """
+    return pending() if dialect == "orion" else ProposedState(new_id(), StateType.SCHEDULED, details=StateDetailsBody())
+
+
 class SetStateBody(BaseModel):
     state: StateBody
     force: bool = False

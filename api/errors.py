@@ -9,7 +9,16 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic import ValidationError
 
 from api.answer import Answer, answer
-from domain.errors import ForeignShape, IdTaken, MissingReference, NotFound, StoreUnavailable, Unstorable
+from domain.errors import (
+    ForeignShape,
+    IdTaken,
+    MissingReference,
+    NotFound,
+    NoWorkQueue,
+    StoreUnavailable,
+    UnknownWorkPool,
+    Unstorable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +78,10 @@ def answer_to(error: Exception, path: str) -> Answer:
         return answer({"detail": error.sentence}, error.status)
     if isinstance(error, NotFound):
         return _not_found(error, path)
+    if isinstance(error, UnknownWorkPool):
+        return answer({"detail": str(error)}, 404)
+    if isinstance(error, NoWorkQueue):
+        return answer({"detail": str(error)}, 400)
     if isinstance(error, MissingReference | IdTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)
         return answer({"detail": INTEGRITY}, 409)

@@ -3,6 +3,7 @@
 The HTTP border maps each type to one status; nothing else in the house needs to read their text.
 """
 
+from typing import Any
 from uuid import UUID
 
 
@@ -35,6 +36,40 @@ class IdTaken(LedgerError):
         super().__init__(f"The id {id} of the new {kind.lower()} is already taken")
         self.kind = kind
         self.id = id
+
+
+class UnknownWorkPool(LedgerError):
+    """A deployment would send its runs to a work pool that does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'Work pool "{name}" not found.')
+        self.name = name
+
+
+class NoWorkQueue(LedgerError):
+    """A run is to go to another queue than its deployment's, which has none."""
+
+    def __init__(self, queue: str, deployment_id: UUID) -> None:
+        super().__init__(
+            f"Cannot create flow run in work queue {queue} because deployment {deployment_id} is not associated"
+            " with a work pool. Please remove work_pool_name and try again."
+        )
+        self.queue = queue
+        self.deployment_id = deployment_id
+
+
+class ParametersUnchecked(LedgerError):
+    """Parameters must fit a deployment's schema, and nobody has held them against it yet.
+
+    Checking may take long, so it is not done under the ledger lock: whoever asked checks these `parameters` against
+    this `schema`, and asks again saying that they fit those of the deployment's `version`.
+    """
+
+    def __init__(self, version: int, parameters: dict[str, Any], schema: dict[str, Any] | None) -> None:
+        super().__init__("The parameters have not been checked against the deployment's schema")
+        self.version = version
+        self.parameters = parameters
+        self.schema = schema
 
 
 class UnknownTopic(LedgerError):

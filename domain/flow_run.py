@@ -27,6 +27,7 @@ class FlowRunFacts(BaseModel):
     idempotency_key: str | None = None
     flow_version: str | None = None
     deployment_id: UUID | None = None
+    deployment_version: str | None = None
     parent_task_run_id: UUID | None = None
     infrastructure_document_id: UUID | None = None
     work_pool_name: str | None = None
@@ -107,6 +108,7 @@ class FlowRun(Run):
     __slots__ = (
         "context",
         "deployment_id",
+        "deployment_version",
         "empirical_policy",
         "flow_id",
         "flow_version",
@@ -133,6 +135,7 @@ class FlowRun(Run):
         self.idempotency_key: str | None = None
         self.flow_version: str | None = None
         self.deployment_id: UUID | None = None
+        self.deployment_version: str | None = None
         self.parent_task_run_id: UUID | None = None
         self.infrastructure_document_id: UUID | None = None
         self.infrastructure_pid: str | None = None

@@ -15,6 +15,10 @@ def flow_name(name: str) -> Key:
     return "flow_name", _short(name)
 
 
+def deployment_name(flow_id: UUID, name: str) -> Key:
+    return "deployment_name", f"{flow_id}:{_short(name)}"
+
+
 def flow_run_idempotency(flow_id: UUID, idempotency_key: str) -> Key:
     return "flow_run_idempotency", f"{flow_id}:{_short(idempotency_key)}"
 

@@ -11,6 +11,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain.aggregate import Aggregate
 from domain.commands.command import Answer, Command, Made
+from domain.deployment import Deployment
 from domain.errors import ForeignShape, StoreUnavailable, Unstorable
 from domain.events import EventMapper
 from domain.flow import Flow
@@ -20,7 +21,12 @@ from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from domain.session import Session
 from domain.task_run import TaskRun
 
-AGGREGATES: dict[str, type[Aggregate]] = {"Flow": Flow, "FlowRun": FlowRun, "TaskRun": TaskRun}
+AGGREGATES: dict[str, type[Aggregate]] = {
+    "Flow": Flow,
+    "Deployment": Deployment,
+    "FlowRun": FlowRun,
+    "TaskRun": TaskRun,
+}
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 
 

@@ -1,10 +1,14 @@
-"""The documents by which the API shows aggregates, as JSON. Field names and shapes are those of server 3.9.1."""
+"""The documents by which the API shows aggregates, as JSON. Field names and shapes are those of server 3.9.1.
+
+Clients 2.x read some fields of deployments under other names, so those are there as well.
+"""
 
 from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_json
 
+from domain.deployment import Deployment
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.run import Run
@@ -30,6 +34,48 @@ def flow_document(flow: Flow) -> bytes:
     )
 
 
+def deployment_document(deployment: Deployment) -> bytes:
+    settings = deployment.settings
+    return as_json(
+        {
+            "id": deployment.id,
+            "created": deployment.created,
+            "updated": deployment.updated,
+            "name": deployment.name,
+            "version": settings.version,
+            "description": settings.description,
+            "flow_id": deployment.flow_id,
+            "paused": settings.paused,
+            "schedules": [],
+            "concurrency_limit": settings.concurrency_limit,
+            "global_concurrency_limit": None,
+            "concurrency_options": settings.concurrency_options,
+            "job_variables": settings.job_variables,
+            "parameters": settings.parameters,
+            "tags": settings.tags,
+            "labels": settings.labels,
+            "work_queue_name": settings.work_queue_name,
+            "work_queue_id": None,
+            "last_polled": None,
+            "parameter_openapi_schema": settings.parameter_openapi_schema,
+            "path": settings.path,
+            "pull_steps": settings.pull_steps,
+            "entrypoint": settings.entrypoint,
+            "storage_document_id": settings.storage_document_id,
+            "infrastructure_document_id": settings.infrastructure_document_id,
+            "created_by": None,
+            "updated_by": None,
+            "work_pool_name": None,
+            "status": "NOT_READY",
+            "enforce_parameter_schema": settings.enforce_parameter_schema,
+            "schedule": None,
+            "is_schedule_active": not settings.paused,
+            "infra_overrides": settings.job_variables,
+            "manifest_path": settings.manifest_path,
+        }
+    )
+
+
 def flow_run_document(run: FlowRun) -> bytes:
     """The document of a flow run, less what moves with the clock (see `with_estimates`)."""
     return as_json(
@@ -41,7 +87,7 @@ def flow_run_document(run: FlowRun) -> bytes:
             "flow_id": run.flow_id,
             "state_id": run.state.id if run.state else None,
             "deployment_id": run.deployment_id,
-            "deployment_version": None,
+            "deployment_version": run.deployment_version,
             "work_queue_id": None,
             "work_queue_name": run.work_queue_name,
             "flow_version": run.flow_version,

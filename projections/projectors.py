@@ -10,19 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from domain.aggregate import Aggregate
+from domain.deployment import Deployment
 from domain.events import Event
 from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunStateSet
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
-from projections.documents import as_json, flow_document, flow_run_document, task_run_document
-from projections.tables import FLOW_RUN_STATES, FLOW_RUNS, FLOWS, TASK_RUN_STATES, TASK_RUNS, Table
+from projections.documents import as_json, deployment_document, flow_document, flow_run_document, task_run_document
+from projections.tables import DEPLOYMENTS, FLOW_RUN_STATES, FLOW_RUNS, FLOWS, TASK_RUN_STATES, TASK_RUNS, Table
 
 Row = dict[str, Any]
 
 TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
+    Deployment: (DEPLOYMENTS,),
     FlowRun: (FLOW_RUNS, FLOW_RUN_STATES),
     TaskRun: (TASK_RUNS, TASK_RUN_STATES),
 }
@@ -93,6 +95,16 @@ def row_of(aggregate: Aggregate) -> Row:
                 "created": aggregate.created,
                 "updated": aggregate.updated,
                 "doc": flow_document(aggregate).decode(),
+            }
+        case Deployment():
+            return {
+                "id": aggregate.id,
+                "flow_id": aggregate.flow_id,
+                "name": aggregate.name,
+                "tags": aggregate.settings.tags,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
+                "doc": deployment_document(aggregate).decode(),
             }
         case _:
             raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")

@@ -1,4 +1,4 @@
-"""What can be read of flows, flow runs and task runs: one, a list, how many, and the states a run went through.
+"""What can be read of flows, deployments and runs: one, a list, how many, and the states a run went through.
 
 Documents are JSON text as the projectors wrote it, joined by PostgreSQL and handed on as bytes; nothing is parsed here.
 Lists and counts take `flows`, `flow_runs` and `task_runs` filters; see `filters.related` for how they combine. Limits
@@ -13,8 +13,8 @@ from psycopg import AsyncConnection, sql
 
 from projections.estimates import RUN_DOCUMENT
 from projections.filters.condition import Condition
-from projections.filters.related import Filters, flow_runs_where, flows_where, task_runs_where
-from projections.sorting import FlowRunSort, FlowSort, TaskRunSort, order_by
+from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, TaskRunSort, order_by
 
 PAGE_SIZE = 200
 """How many documents a list holds when nobody says."""
@@ -23,6 +23,7 @@ LAST_ROW = 2**63 - 1
 """PostgreSQL counts no further; what would lie behind an offset beyond that is nothing, not an error."""
 
 FLOWS = sql.SQL("read.flows")
+DEPLOYMENTS = sql.SQL("read.deployments")
 FLOW_RUNS = sql.SQL("read.flow_runs")
 TASK_RUNS = sql.SQL("read.task_runs")
 FLOW_RUN_STATES = sql.SQL("read.flow_run_states")
@@ -54,6 +55,11 @@ def _history(table: sql.Composable, run: str) -> str:
 # Reading by id is on the hot path: these statements are put together once, and every connection keeps them prepared.
 READ_FLOW = _one(DOCUMENT, FLOWS)
 READ_FLOW_BY_NAME = _one(DOCUMENT, FLOWS, "name")
+READ_DEPLOYMENT = _one(DOCUMENT, DEPLOYMENTS)
+READ_DEPLOYMENT_BY_NAME = (
+    "SELECT convert_to(deployments.doc, 'UTF8') FROM read.deployments JOIN read.flows ON flows.id = flow_id"
+    " WHERE flows.name = %s AND deployments.name = %s"
+)
 READ_FLOW_RUN = _one(RUN_DOCUMENT, FLOW_RUNS)
 READ_FLOW_RUN_STATE = _one(DOCUMENT, FLOW_RUN_STATES)
 READ_FLOW_RUN_STATES = _history(FLOW_RUN_STATES, "flow_run_id")
@@ -72,6 +78,16 @@ async def read_flow(connection: AsyncConnection, id: UUID) -> bytes | None:
 async def read_flow_by_name(connection: AsyncConnection, name: str) -> bytes | None:
     """The document of the flow of that name, or None."""
     return await _read(connection, READ_FLOW_BY_NAME, name)
+
+
+async def read_deployment(connection: AsyncConnection, id: UUID) -> bytes | None:
+    """The document of a deployment, or None."""
+    return await _read(connection, READ_DEPLOYMENT, id)
+
+
+async def read_deployment_by_name(connection: AsyncConnection, flow_name: str, name: str) -> bytes | None:
+    """The document of the deployment of that name, of the flow of that name, or None."""
+    return await _read(connection, READ_DEPLOYMENT_BY_NAME, flow_name, name)
 
 
 async def read_flow_run(connection: AsyncConnection, id: UUID) -> bytes | None:
@@ -148,6 +164,38 @@ async def paginate_flows(
     """One page of the flows that fit (see `paginate`)."""
     count = await count_flows(connection, **filters)
     results = await read_flows(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
+    return paginate(results, count=count, limit=limit, page=page)
+
+
+async def read_deployments(
+    connection: AsyncConnection,
+    *,
+    sort: DeploymentSort | None = None,
+    limit: int = PAGE_SIZE,
+    offset: int = 0,
+    **filters: Unpack[Filters],
+) -> bytes:
+    """The documents of the deployments that fit, as a JSON array; by name if no sort is given."""
+    where, order = deployments_where(filters), order_by(sort or DeploymentSort.NAME_ASC)
+    return await read_list(connection, DOCUMENT, DEPLOYMENTS, where, order, limit, offset)
+
+
+async def count_deployments(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:
+    """How many deployments fit."""
+    return await _count(connection, DEPLOYMENTS, deployments_where(filters))
+
+
+async def paginate_deployments(
+    connection: AsyncConnection,
+    *,
+    sort: DeploymentSort | None = None,
+    limit: int = PAGE_SIZE,
+    page: int = 1,
+    **filters: Unpack[Filters],
+) -> bytes:
+    """One page of the deployments that fit (see `paginate`)."""
+    count = await count_deployments(connection, **filters)
+    results = await read_deployments(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
     return paginate(results, count=count, limit=limit, page=page)
 
 
@@ -243,8 +291,8 @@ async def _count(connection: AsyncConnection, table: sql.Composable, where: Cond
     return count
 
 
-async def _read(connection: AsyncConnection, statement: str, key: UUID | str) -> bytes | None:
-    document: bytes | None = await _value(connection, statement, [key], prepare=True)
+async def _read(connection: AsyncConnection, statement: str, *key: UUID | str) -> bytes | None:
+    document: bytes | None = await _value(connection, statement, key, prepare=True)
     return document
 
 

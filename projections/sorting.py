@@ -18,6 +18,13 @@ class FlowSort(StrEnum):
     NAME_DESC = "NAME_DESC"
 
 
+class DeploymentSort(StrEnum):
+    CREATED_DESC = "CREATED_DESC"
+    UPDATED_DESC = "UPDATED_DESC"
+    NAME_ASC = "NAME_ASC"
+    NAME_DESC = "NAME_DESC"
+
+
 class FlowRunSort(StrEnum):
     """START_TIME is the time a run started, or is expected to start where it has not."""
 
@@ -51,7 +58,7 @@ class LogSort(StrEnum):
     TIMESTAMP_DESC = "TIMESTAMP_DESC"
 
 
-Sort = FlowSort | FlowRunSort | TaskRunSort | LogSort
+Sort = FlowSort | DeploymentSort | FlowRunSort | TaskRunSort | LogSort
 
 
 _ORDERS: dict[str, sql.Composable] = {

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from api.call import Call
 from api.errors import Refused
 from projections.filters import FlowFilter, FlowRunFilter, LogFilter, NotYet, TaskRunFilter
-from projections.sorting import FlowRunSort, FlowSort, LogSort, TaskRunSort
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, TaskRunSort
 
 
 class RunFilters(BaseModel):
@@ -44,6 +44,18 @@ class CountFlows(RunFilters):
 
 class PaginateFlows(RunFilters, Numbered):
     sort: FlowSort | None = None
+
+
+class FilterDeployments(RunFilters, Page):
+    sort: DeploymentSort | None = None
+
+
+class CountDeployments(RunFilters):
+    pass
+
+
+class PaginateDeployments(RunFilters, Numbered):
+    sort: DeploymentSort | None = None
 
 
 class FilterFlowRuns(RunFilters, Page):

@@ -15,6 +15,12 @@ RUNS_OF_FLOW = "FROM read.flow_runs WHERE flow_runs.flow_id = flows.id"
 RUNS_WITH_TASKS_OF_FLOW = (
     "FROM read.flow_runs JOIN read.task_runs ON task_runs.flow_run_id = flow_runs.id WHERE flow_runs.flow_id = flows.id"
 )
+FLOW_OF_DEPLOYMENT = "FROM read.flows WHERE flows.id = deployments.flow_id"
+RUNS_OF_DEPLOYMENT = "FROM read.flow_runs WHERE flow_runs.deployment_id = deployments.id"
+RUNS_WITH_TASKS_OF_DEPLOYMENT = (
+    "FROM read.flow_runs JOIN read.task_runs ON task_runs.flow_run_id = flow_runs.id"
+    " WHERE flow_runs.deployment_id = deployments.id"
+)
 FLOW_OF_RUN = "FROM read.flows WHERE flows.id = flow_runs.flow_id"
 TASKS_OF_RUN = "FROM read.task_runs WHERE task_runs.flow_run_id = flow_runs.id"
 RUN_OF_TASK = "FROM read.flow_runs WHERE flow_runs.id = task_runs.flow_run_id"
@@ -36,6 +42,19 @@ def flows_where(filters: Filters) -> Condition:
         parts.append(exists(RUNS_WITH_TASKS_OF_FLOW, *_own(flow_runs), *_own(task_runs)))
     elif flow_runs is not None:
         parts.append(exists(RUNS_OF_FLOW, *_own(flow_runs)))
+    return joined(Operator.AND, parts)
+
+
+def deployments_where(filters: Filters) -> Condition:
+    """The condition on `read.deployments` of deployments of a flow that fits, with runs that fit."""
+    parts: list[Condition] = []
+    flows, flow_runs, task_runs = filters.get("flows"), filters.get("flow_runs"), filters.get("task_runs")
+    if flows is not None:
+        parts.append(exists(FLOW_OF_DEPLOYMENT, *_own(flows)))
+    if task_runs is not None:
+        parts.append(exists(RUNS_WITH_TASKS_OF_DEPLOYMENT, *_own(flow_runs), *_own(task_runs)))
+    elif flow_runs is not None:
+        parts.append(exists(RUNS_OF_DEPLOYMENT, *_own(flow_runs)))
     return joined(Operator.AND, parts)
 
 

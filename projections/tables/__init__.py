@@ -78,6 +78,19 @@ FLOWS = Table(
         ("doc", "text"),
     ),
 )
+DEPLOYMENTS = Table(
+    "deployments",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("flow_id", "uuid"),
+        ("name", "text"),
+        ("tags", "text[]"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
 FLOW_RUNS = Table(
     "flow_runs",
     ("id",),
@@ -104,4 +117,4 @@ TASK_RUN_STATES = Table(
     (("task_run_id", "uuid"), *_STATE_COLUMNS),
     stream="task_run_id",
 )
-TABLES = (FLOWS, FLOW_RUNS, FLOW_RUN_STATES, TASK_RUNS, TASK_RUN_STATES)
+TABLES = (FLOWS, DEPLOYMENTS, FLOW_RUNS, FLOW_RUN_STATES, TASK_RUNS, TASK_RUN_STATES)

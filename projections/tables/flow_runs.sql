@@ -23,6 +23,8 @@ CREATE TABLE read.flow_runs (
 ) WITH (fillfactor = 60, toast_tuple_target = 8160);
 -- The runs of one flow.
 CREATE INDEX flow_runs_flow ON read.flow_runs (flow_id);
+-- The runs of one deployment.
+CREATE INDEX flow_runs_deployment ON read.flow_runs (deployment_id) WHERE deployment_id IS NOT NULL;
 -- Lists in order of the time a run was expected to start.
 CREATE INDEX flow_runs_expected_start_time ON read.flow_runs (expected_start_time);
 -- The flow run behind a task run that stands for a subflow.

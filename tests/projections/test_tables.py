@@ -8,6 +8,7 @@ import pytest
 
 from api.embedded_postgres import EmbeddedPostgres
 from domain.aggregate import Aggregate
+from domain.deployment import Deployment
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.ids import new_id
@@ -57,7 +58,7 @@ def test_rows_are_replaced_by_the_primary_key(connection: psycopg.Connection, ta
     assert table.stream in dict(table.columns)
 
 
-@pytest.mark.parametrize("kind", [Flow, FlowRun, TaskRun])
+@pytest.mark.parametrize("kind", [Flow, Deployment, FlowRun, TaskRun])
 def test_a_row_fills_every_column_of_its_table(kind: type[Aggregate]) -> None:
     assert set(row_of(kind(new_id()))) == set(dict(TABLES_OF[kind][0].columns))
 

@@ -1,4 +1,4 @@
-"""One flow, one flow run and one task run of it, and the addresses of operations on them."""
+"""One flow, one deployment, one flow run and one task run of it, and the addresses of operations on them."""
 
 import httpx
 
@@ -8,9 +8,15 @@ from tests.support.descriptions import Operation
 def make_one_of_each(client: httpx.Client) -> dict[str, str]:
     """The ids of one thing of each kind, by the word before them in a path."""
     flow = client.post("flows/", json={"name": "one of each"}).json()["id"]
+    deployment = client.post("deployments/", json={"name": "one of each", "flow_id": flow}).json()["id"]
     flow_run = client.post("flow_runs/", json={"flow_id": flow}).json()["id"]
     task_run = {"flow_run_id": flow_run, "task_key": "key", "dynamic_key": "0"}
-    return {"flows": flow, "flow_runs": flow_run, "task_runs": client.post("task_runs/", json=task_run).json()["id"]}
+    return {
+        "flows": flow,
+        "deployments": deployment,
+        "flow_runs": flow_run,
+        "task_runs": client.post("task_runs/", json=task_run).json()["id"],
+    }
 
 
 def address_of(client: httpx.Client, operation: Operation, ids: dict[str, str]) -> httpx.URL:

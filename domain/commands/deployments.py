@@ -1,0 +1,214 @@
+"""What may be asked of deployments."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from domain import keys
+from domain.commands.command import Command, CommandOnOne, Deleted, Made, ProposedState
+from domain.commands.flow_runs import CreateFlowRun
+from domain.deployment import (
+    Deployment,
+    DeploymentCreated,
+    DeploymentDeleted,
+    DeploymentSettings,
+    DeploymentUpdated,
+)
+from domain.errors import MissingReference, NotFound, NoWorkQueue, ParametersUnchecked, UnknownWorkPool
+from domain.flow import Flow, Labels
+from domain.flow_run import FlowRunFacts
+from domain.keys import Key
+from domain.run_policy import FlowRunPolicy
+from domain.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What settings of a deployment refer to by name or id: a work pool, and a concurrency limit shared with others."""
+
+    work_pool_name: str | None = None
+    global_concurrency_limit_id: UUID | None = None
+
+    def check(self) -> None:
+        """Raise UnknownWorkPool or NotFound where there is no such thing."""
+        if self.work_pool_name is not None:
+            raise UnknownWorkPool(self.work_pool_name)
+        if self.global_concurrency_limit_id is not None:
+            raise NotFound("Concurrency limit", self.global_concurrency_limit_id)
+
+
+def record_creation(session: Session, deployment: Deployment, flow: Flow, name: str, given: DeploymentSettings) -> None:
+    """Say that a deployment came to be, and claim its name.
+
+    Where nothing is said of its schema, server 3.9.1 enforces it, and those before do not.
+    """
+    session.claim(keys.deployment_name(flow.id, name), deployment.id)
+    settled: dict[str, Any] = {"labels": labels_of_deployment(flow, given.labels)}
+    if "enforce_parameter_schema" not in given.model_fields_set:
+        settled["enforce_parameter_schema"] = session.caller.dialect == "prefect-3"
+    settings = given.model_copy(update=settled)
+    session.record(deployment, DeploymentCreated, flow_id=flow.id, name=name, settings=settings)
+
+
+def record_changes(session: Session, deployment: Deployment, changes: DeploymentSettings) -> None:
+    """Say which settings of a deployment changed, if any did."""
+    if changes.model_fields_set:
+        session.record(deployment, DeploymentUpdated, changes=changes)
+
+
+def record_deletion(session: Session, deployment: Deployment) -> None:
+    """Say that a deployment is no more, and free its name. Its runs stay."""
+    session.release(keys.deployment_name(deployment.flow_id, deployment.name))
+    session.record(deployment, DeploymentDeleted)
+
+
+def labels_of_deployment(flow: Flow, given: Labels) -> Labels:
+    """A deployment's labels: its flow's, the flow's id, and the given ones, each over those before."""
+    return {**flow.labels, "prefect.flow.id": str(flow.id), **given}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateDeployment(Command):
+    """Make a deployment of that flow and name, or change the one there is as far as `settings` are set.
+
+    One that is there gets the given parameters and labels in any case, which are none where none are given. Source:
+    answers of server 3.9.1. Raises MissingReference when its flow does not exist, and what its references raise.
+    """
+
+    id: UUID
+    flow_id: UUID
+    name: str
+    settings: DeploymentSettings
+    references: References
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.flow_id,)
+
+    def natural_keys(self) -> Iterable[Key]:
+        return (keys.deployment_name(self.flow_id, self.name),)
+
+    def decide(self, session: Session) -> Made:
+        self.references.check()
+        flow = session.find(Flow, self.flow_id)
+        if flow is None:
+            raise MissingReference(Flow.kind, self.flow_id)
+        existing = session.find(Deployment, session.id_of(keys.deployment_name(flow.id, self.name)))
+        if existing is not None:
+            labels = labels_of_deployment(flow, self.settings.labels)
+            replaced = {"parameters": self.settings.parameters, "labels": labels}
+            record_changes(session, existing, self.settings.model_copy(update=replaced))
+            return Made(existing.id, created=False)
+        deployment = session.create(Deployment, self.id)
+        record_creation(session, deployment, flow, self.name, self.settings)
+        return Made(deployment.id, created=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateDeployment(CommandOnOne):
+    """Change the settings that are set, and no others.
+
+    `checked_version` is the deployment's version whose parameters and schema, with these changes, are known to fit.
+    Raises ParametersUnchecked where they must fit and this is not known, and what its references raise.
+    """
+
+    changes: DeploymentSettings
+    references: References
+    checked_version: int | None = None
+
+    def decide(self, session: Session) -> None:
+        deployment = session.get(Deployment, self.id)
+        self.references.check()
+        changed = {field: getattr(self.changes, field) for field in self.changes.model_fields_set}
+        settings = deployment.settings.model_copy(update=changed)
+        if settings.enforce_parameter_schema:
+            require_check(deployment, settings.parameters, settings.parameter_openapi_schema, self.checked_version)
+        record_changes(session, deployment, self.changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteDeployment(CommandOnOne):
+    """Delete a deployment; its runs stay, and say that they were of it."""
+
+    def decide(self, session: Session) -> Deleted:
+        record_deletion(session, session.get(Deployment, self.id))
+        return Deleted(finished=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRun:
+    """What a caller asks of a run of a deployment; the rest is as the deployment says.
+
+    `enforce_parameter_schema` overrides the deployment's where it is not None.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    context: dict[str, Any]
+    tags: list[str]
+    labels: Labels
+    empirical_policy: FlowRunPolicy
+    job_variables: dict[str, Any]
+    idempotency_key: str | None = None
+    parent_task_run_id: UUID | None = None
+    infrastructure_document_id: UUID | None = None
+    work_queue_name: str | None = None
+    enforce_parameter_schema: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateFlowRunOfDeployment(CommandOnOne):
+    """Make a run of a deployment, which `id` names, or find the one made under the same idempotency key.
+
+    `checked_version` is the deployment's version whose schema the run's parameters are known to fit. Raises
+    ParametersUnchecked where they must fit and this is not known, NoWorkQueue where the run is to go to a queue and
+    the deployment has none, and what CreateFlowRun raises.
+    """
+
+    run_id: UUID
+    asked: AskedRun
+    state: ProposedState
+    checked_version: int | None = None
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id, self.asked.parent_task_run_id)
+
+    def decide(self, session: Session) -> Made:
+        deployment = session.get(Deployment, self.id)
+        facts = facts_of_run(deployment, self.asked)
+        enforced = self.asked.enforce_parameter_schema
+        if deployment.settings.enforce_parameter_schema if enforced is None else enforced:
+            schema = deployment.settings.parameter_openapi_schema
+            require_check(deployment, facts.parameters, schema, self.checked_version)
+        return CreateFlowRun(caller=self.caller, id=self.run_id, facts=facts, state=self.state).decide(session)
+
+
+def facts_of_run(deployment: Deployment, asked: AskedRun) -> FlowRunFacts:
+    """What a run of a deployment is: parameters over the deployment's, tags besides it. Raises NoWorkQueue."""
+    settings = deployment.settings
+    if asked.work_queue_name and settings.work_queue_name is None:
+        raise NoWorkQueue(asked.work_queue_name, deployment.id)
+    return FlowRunFacts(
+        flow_id=deployment.flow_id,
+        name=asked.name,
+        parameters={**settings.parameters, **asked.parameters},
+        context=asked.context,
+        tags=list(dict.fromkeys([*settings.tags, *asked.tags])),
+        labels=asked.labels,
+        empirical_policy=asked.empirical_policy,
+        idempotency_key=asked.idempotency_key,
+        deployment_id=deployment.id,
+        deployment_version=settings.version,
+        parent_task_run_id=asked.parent_task_run_id,
+        infrastructure_document_id=asked.infrastructure_document_id or settings.infrastructure_document_id,
+        work_queue_name=asked.work_queue_name or settings.work_queue_name,
+        job_variables=asked.job_variables,
+    )
+
+
+def require_check(
+    deployment: Deployment, parameters: dict[str, Any], schema: dict[str, Any] | None, checked_version: int | None
+) -> None:
+    """Raise ParametersUnchecked unless these parameters are known to fit; anything fits the empty schema."""
+    if schema != {} and checked_version != deployment.version:
+        raise ParametersUnchecked(deployment.version, parameters, schema)
