@@ -14,7 +14,7 @@ from api.call import Services
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
-from api.routes import admin, concurrency, events, flow_runs, flows, logs, run_states, task_runs
+from api.routes import admin, concurrency, events, flow_run_inputs, flow_runs, flows, logs, run_states, task_runs
 from api.settings import Settings
 from domain.ledger import Ledger
 from projections import queries
@@ -26,6 +26,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *task_runs.endpoints,
     *flows.endpoints,
     *run_states.endpoints,
+    *flow_run_inputs.endpoints,
     *logs.endpoints,
     *concurrency.endpoints,
     *admin.endpoints,

@@ -9,7 +9,16 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from pydantic import ValidationError
 
 from api.answer import Answer, answer
-from domain.errors import ForeignShape, IdTaken, MissingReference, NotFound, StoreUnavailable, Unstorable
+from domain.errors import (
+    ForeignShape,
+    IdTaken,
+    InputKeyTaken,
+    InputNotFound,
+    MissingReference,
+    NotFound,
+    StoreUnavailable,
+    Unstorable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +27,8 @@ INTEGRITY = (
     " See server logs for details."
 )
 """The sentence by which every recorded server says that a request names something that does not exist."""
+
+INPUT_NOT_FOUND = "Flow run input not found"
 
 UNAVAILABLE = (StoreUnavailable, ForeignShape, psycopg.OperationalError, PoolTimeout, PoolClosed)
 
@@ -69,6 +80,10 @@ def answer_to(error: Exception, path: str) -> Answer:
         return answer({"detail": error.sentence}, error.status)
     if isinstance(error, NotFound):
         return _not_found(error, path)
+    if isinstance(error, InputNotFound):
+        return answer({"detail": INPUT_NOT_FOUND}, 404)
+    if isinstance(error, InputKeyTaken):
+        return answer({"detail": "A flow run input with this key already exists."}, 409)
     if isinstance(error, MissingReference | IdTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)
         return answer({"detail": INTEGRITY}, 409)

@@ -24,6 +24,7 @@ NO_SCHEMAS = frozenset({"const", "default", "enum", "examples"})
 """Keywords whose values are values, not schemas."""
 
 UNCHECKED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+WITH_PATTERNS = frozenset({"additionalProperties", "patternProperties"})
 
 
 class UnusableSchema(Exception):
@@ -74,7 +75,9 @@ class _Steps:
         self.left -= 1 + sum(len(value) for value in schema.values() if isinstance(value, list | dict))
         if self.left < 0:
             raise _TooManySteps
-        skipped = UNCHECKED | ({"patternProperties", "additionalProperties"} if "patternProperties" in schema else set())
+        skipped = UNCHECKED | (
+            {"patternProperties", "additionalProperties"} if "patternProperties" in schema else set()
+        )
         return [(keyword, value) for keyword, value in schema.items() if keyword not in skipped]
 
 

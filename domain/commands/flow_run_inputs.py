@@ -56,9 +56,10 @@ class DeleteFlowRunInput(CommandOnOne):
 class ResumeFlowRun(CommandOnOne):
     """Let a paused flow run go on, with the input that it waits for.
 
-    A pause is left for RUNNING, a suspension for SCHEDULED as of now, where the rules accept it. A pause that names keys
-    for an input gets it as compact JSON under the key `response`, provided that it fits the schema under the key
-    `schema`; no input is an empty one. The id of the proposed state is `state_id`. Raises InputKeyTaken.
+    A pause is left for RUNNING, a suspension for SCHEDULED as of now, where the rules accept it. Where the pause names
+    keys for an input, that is stored as compact JSON under the key named `response`, provided that it fits the schema
+    under the key named `schema`; no input is an empty one. `state_id` is the id of the proposed state. Raises
+    InputKeyTaken.
     Source: the routes of servers 2.20.25 and 3.9.1.
     """
 
