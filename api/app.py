@@ -14,7 +14,18 @@ from api.call import Services
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
-from api.routes import admin, concurrency, deployments, events, flow_runs, flows, logs, run_states, task_runs
+from api.routes import (
+    admin,
+    concurrency,
+    deployments,
+    events,
+    flow_run_inputs,
+    flow_runs,
+    flows,
+    logs,
+    run_states,
+    task_runs,
+)
 from api.settings import Settings
 from domain.ledger import Ledger
 from projections import queries
@@ -27,6 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *flows.endpoints,
     *deployments.endpoints,
     *run_states.endpoints,
+    *flow_run_inputs.endpoints,
     *logs.endpoints,
     *concurrency.endpoints,
     *admin.endpoints,

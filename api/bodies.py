@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from domain.commands.command import ProposedState
 from domain.flow import Labels
+from domain.flow_run import INPUT_KEY
 from domain.ids import new_id
 from domain.run_policy import FlowRunPolicy, TaskRunPolicy
 from domain.states import StateDetails, StateType
@@ -60,6 +61,22 @@ def first_state(dialect: str) -> ProposedState:
 class SetStateBody(BaseModel):
     state: StateBody
     force: bool = False
+
+
+class ResumeBody(BaseModel):
+    run_input: dict[str, Any] | None = None
+
+
+class InputCreate(BaseModel):
+    key: str = Field(pattern=INPUT_KEY)
+    value: str
+    sender: str | None = None
+
+
+class FilterInputs(BaseModel):
+    prefix: str
+    limit: int = 1
+    exclude_keys: list[str] = Field(default_factory=list)
 
 
 class FlowCreate(Body):

@@ -12,6 +12,8 @@ from api.answer import Answer, answer
 from domain.errors import (
     ForeignShape,
     IdTaken,
+    InputKeyTaken,
+    InputNotFound,
     MissingReference,
     NotFound,
     NoWorkQueue,
@@ -27,6 +29,8 @@ INTEGRITY = (
     " See server logs for details."
 )
 """The sentence by which every recorded server says that a request names something that does not exist."""
+
+INPUT_NOT_FOUND = "Flow run input not found"
 
 UNAVAILABLE = (StoreUnavailable, ForeignShape, psycopg.OperationalError, PoolTimeout, PoolClosed)
 
@@ -82,6 +86,10 @@ def answer_to(error: Exception, path: str) -> Answer:
         return answer({"detail": str(error)}, 404)
     if isinstance(error, NoWorkQueue):
         return answer({"detail": str(error)}, 400)
+    if isinstance(error, InputNotFound):
+        return answer({"detail": INPUT_NOT_FOUND}, 404)
+    if isinstance(error, InputKeyTaken):
+        return answer({"detail": "A flow run input with this key already exists."}, 409)
     if isinstance(error, MissingReference | IdTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)
         return answer({"detail": INTEGRITY}, 409)

@@ -29,6 +29,24 @@ class MissingReference(LedgerError):
         self.id = id
 
 
+class InputNotFound(LedgerError):
+    """A command names an input that its flow run does not have."""
+
+    def __init__(self, flow_run_id: UUID, key: str) -> None:
+        super().__init__(f"Flow run {flow_run_id} has no input under the key {key}")
+        self.flow_run_id = flow_run_id
+        self.key = key
+
+
+class InputKeyTaken(LedgerError):
+    """A command would write an input under a key that another input of the flow run has."""
+
+    def __init__(self, flow_run_id: UUID, key: str) -> None:
+        super().__init__(f"Flow run {flow_run_id} has an input under the key {key} already")
+        self.flow_run_id = flow_run_id
+        self.key = key
+
+
 class IdTaken(LedgerError):
     """A command would create an aggregate under an id that another stream already has."""
 

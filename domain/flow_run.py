@@ -11,6 +11,9 @@ from domain.flow import Labels
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 
+INPUT_KEY = r"^[a-z0-9-]+$"
+"""What keys of inputs look like. Source: servers 2.20.25 and 3.9.1."""
+
 
 class FlowRunFacts(BaseModel):
     """What a flow run is from its creation on, apart from its id and its state."""
@@ -98,12 +101,37 @@ class FlowRunLabelled(Event):
     labels: Labels
 
 
+class FlowRunInputWritten(Event):
+    """Someone gave a flow run something to read under a key of its own; `sender` is who they say they are.
+
+    `id` is that of the input, `value` the text that readers of the key get back, to the letter.
+    """
+
+    TOPIC: ClassVar[str] = "FlowRun.InputWritten"
+
+    id: UUID
+    key: str
+    value: str
+    sender: str | None = None
+
+
+class FlowRunInputDeleted(Event):
+    """An input of a flow run was taken away; its key is free again."""
+
+    TOPIC: ClassVar[str] = "FlowRun.InputDeleted"
+
+    key: str
+
+
 class FlowRunDeleted(Event):
     TOPIC: ClassVar[str] = "FlowRun.Deleted"
 
 
 class FlowRun(Run):
-    """A flow run: what it was asked to do, the state it is in, and what follows from how it got there."""
+    """A flow run: what it was asked to do, the state it is in, and what follows from how it got there.
+
+    `inputs` are those there are, by key, each as it was written.
+    """
 
     __slots__ = (
         "context",
@@ -115,6 +143,7 @@ class FlowRun(Run):
         "idempotency_key",
         "infrastructure_document_id",
         "infrastructure_pid",
+        "inputs",
         "job_variables",
         "labels",
         "parameters",
@@ -142,6 +171,7 @@ class FlowRun(Run):
         self.work_pool_name: str | None = None
         self.work_queue_name: str | None = None
         self.job_variables: dict[str, Any] | None = None
+        self.inputs: dict[str, FlowRunInputWritten] = {}
 
     def fold(self, event: Event) -> None:
         match event:
@@ -158,6 +188,10 @@ class FlowRun(Run):
                 self.take_over(event.changes, event.changes.model_fields_set)
             case FlowRunLabelled():
                 self.labels = {**self.labels, **event.labels}
+            case FlowRunInputWritten():
+                self.inputs[event.key] = event
+            case FlowRunInputDeleted():
+                self.inputs.pop(event.key, None)
             case FlowRunDeleted():
                 self.deleted = True
             case _:

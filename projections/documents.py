@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from domain.deployment import Deployment
 from domain.flow import Flow
-from domain.flow_run import FlowRun
+from domain.flow_run import FlowRun, FlowRunInputWritten
 from domain.run import Run
 from domain.states import StateType
 from domain.task_run import TaskRun
@@ -107,6 +107,20 @@ def flow_run_document(run: FlowRun) -> bytes:
             "work_pool_name": run.work_pool_name,
             "state": run.state,
             "job_variables": run.job_variables,
+        }
+    )
+
+
+def flow_run_input_document(written: FlowRunInputWritten) -> bytes:
+    return as_json(
+        {
+            "id": written.id,
+            "created": written.recorded_at,
+            "updated": written.recorded_at,
+            "flow_run_id": written.originator_id,
+            "key": written.key,
+            "value": written.value,
+            "sender": written.sender,
         }
     )
 

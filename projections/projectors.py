@@ -1,7 +1,7 @@
 """From events to read rows: pure functions, the same inline with an append and in a rebuild.
 
-A row is a function of one stream: of the aggregate that its events add up to, or, for the history of states, of one
-event. Names of other things are joined when rows are read, never copied into them.
+A row is a function of one stream: of the aggregate that its events add up to, or, for the history of states and for
+inputs, of one event. Names of other things are joined when rows are read, never copied into them.
 """
 
 from collections.abc import Iterable
@@ -13,19 +13,35 @@ from domain.aggregate import Aggregate
 from domain.deployment import Deployment
 from domain.events import Event
 from domain.flow import Flow
-from domain.flow_run import FlowRun, FlowRunStateSet
+from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
-from projections.documents import as_json, deployment_document, flow_document, flow_run_document, task_run_document
-from projections.tables import DEPLOYMENTS, FLOW_RUN_STATES, FLOW_RUNS, FLOWS, TASK_RUN_STATES, TASK_RUNS, Table
+from projections.documents import (
+    as_json,
+    deployment_document,
+    flow_document,
+    flow_run_document,
+    flow_run_input_document,
+    task_run_document,
+)
+from projections.tables import (
+    DEPLOYMENTS,
+    FLOW_RUN_INPUTS,
+    FLOW_RUN_STATES,
+    FLOW_RUNS,
+    FLOWS,
+    TASK_RUN_STATES,
+    TASK_RUNS,
+    Table,
+)
 
 Row = dict[str, Any]
 
 TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
     Deployment: (DEPLOYMENTS,),
-    FlowRun: (FLOW_RUNS, FLOW_RUN_STATES),
+    FlowRun: (FLOW_RUNS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
     TaskRun: (TASK_RUNS, TASK_RUN_STATES),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
@@ -47,8 +63,9 @@ class RowChanges:
 
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
     """The row changes that follow from events, given their aggregates as they stand after all of them."""
-    changes = RowChanges()
+    changes, events = RowChanges(), list(events)
     deleted: set[UUID] = set()
+    rewritten = {event.originator_id for event in events if isinstance(event, FlowRunInputDeleted)}
     for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
         tables = TABLES_OF[type(aggregate)]
         if aggregate.deleted:
@@ -57,12 +74,16 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 changes.remove(table, aggregate.id)
         else:
             changes.write(tables[0], row_of(aggregate))
+            if isinstance(aggregate, FlowRun) and aggregate.id in rewritten:
+                _rewrite_inputs(changes, aggregate)
     for event in events:
         if event.originator_id in deleted:
             continue
         match event:
             case FlowRunStateSet():
                 changes.write(FLOW_RUN_STATES, _state_row("flow_run_id", event, event.state))
+            case FlowRunInputWritten() if event.originator_id not in rewritten:
+                changes.write(FLOW_RUN_INPUTS, _input_row(event))
             case TaskRunStateSet() | TaskRunStateReported():
                 changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
     return changes
@@ -126,6 +147,22 @@ def _run_columns(run: Run) -> Row:
         "expected_start_time": run.expected_start_time,
         "next_scheduled_start_time": run.next_scheduled_start_time,
         "total_run_time": run.total_run_time,
+    }
+
+
+def _rewrite_inputs(changes: RowChanges, run: FlowRun) -> None:
+    """Rows go by streams: where one input of a run was deleted, the rows of those it has left are written anew."""
+    changes.remove(FLOW_RUN_INPUTS, run.id)
+    for written in run.inputs.values():
+        changes.write(FLOW_RUN_INPUTS, _input_row(written))
+
+
+def _input_row(written: FlowRunInputWritten) -> Row:
+    return {
+        "flow_run_id": written.originator_id,
+        "version": written.originator_version,
+        "key": written.key,
+        "doc": flow_run_input_document(written).decode(),
     }
 
 

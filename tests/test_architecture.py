@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {"domain": {"projections", "api", "scripts"}, "projections": {"api", "scripts"}, "api": {"scripts"}}
-DOMAIN_MAY_IMPORT = {"domain", "pydantic", "pydantic_core", "pendulum", "eventsourcing"}
+DOMAIN_MAY_IMPORT = {"domain", "pydantic", "pydantic_core", "pendulum", "eventsourcing", "jsonschema", "referencing"}
 IO = {"socket", "http", "urllib", "asyncio", "subprocess", "sqlite3", "pathlib", "io"}
 
 

@@ -135,7 +135,7 @@ ORION_TASK_RUNS = Policy[TaskRun](
         task_rules.RunOnlyInRunningFlowRuns(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),
-        task_rules.RetryFailedTaskRuns(),
+        task_rules.RetryAnyFailedTaskRuns(),
         task_rules.NameReruns(),
         task_rules.NoteAttemptOfFlowRun(),
     ],

@@ -94,12 +94,20 @@ class RetryFailedTaskRuns(Rule[TaskRun]):
 
     from_types = frozenset({StateType.RUNNING})
     to_types = frozenset({StateType.FAILED})
+    asks_whether_retriable = True
 
     def decide(self, context: TaskRunContext) -> Verdict:
         policy = context.run.empirical_policy
-        if context.proposed.state_details.retriable is False or context.run_count > policy.allowed_retries:
+        hopeless = self.asks_whether_retriable and context.proposed.state_details.retriable is False
+        if hopeless or context.run_count > policy.allowed_retries:
             return ACCEPT
-        return scheduling.retry_after(context, policy.delay(context.run_count))
+        return scheduling.retry_after(context, policy.delay(context.run_count), jitter=policy.retry_jitter_factor)
+
+
+class RetryAnyFailedTaskRuns(RetryFailedTaskRuns):
+    """As RetryFailedTaskRuns, whatever the task run says about its retries. Source: server 2.7.12."""
+
+    asks_whether_retriable = False
 
 
 class NameReruns(Rule[TaskRun]):

@@ -111,10 +111,16 @@ FLOW_RUN_STATES = Table(
     (("flow_run_id", "uuid"), *_STATE_COLUMNS),
     stream="flow_run_id",
 )
+FLOW_RUN_INPUTS = Table(
+    "flow_run_inputs",
+    ("flow_run_id", "version"),
+    (("flow_run_id", "uuid"), ("version", "integer"), ("key", "text"), ("doc", "text")),
+    stream="flow_run_id",
+)
 TASK_RUN_STATES = Table(
     "task_run_states",
     ("task_run_id", "version"),
     (("task_run_id", "uuid"), *_STATE_COLUMNS),
     stream="task_run_id",
 )
-TABLES = (FLOWS, DEPLOYMENTS, FLOW_RUNS, FLOW_RUN_STATES, TASK_RUNS, TASK_RUN_STATES)
+TABLES = (FLOWS, DEPLOYMENTS, FLOW_RUNS, FLOW_RUN_STATES, FLOW_RUN_INPUTS, TASK_RUNS, TASK_RUN_STATES)
