@@ -18,6 +18,9 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OWN_BOOKKEEPING = ("start_time", "end_time")
 """What is kept as server 3.9.1 keeps it for every dialect."""
 
+NOT_RECORDED = {"message", "data", "state_details"}
+"""What was not recorded of the answers to malformed and incomplete requests, nor was the run read there."""
+
 TOLERANCE = 2
 """Seconds by which a delay may differ from the recorded one, for it counts from the clock."""
 
@@ -52,8 +55,7 @@ class Replay:
         Raises NotPrepared.
         """
         names: dict[str, str] = {}
-        wrong = {step["recorded"]["entry"]: found for step, found in self._do(experiment.steps, names) if found}
-        return wrong
+        return {step["recorded"]["entry"]: found for step, found in self._do(experiment.steps, names) if found}
 
     def _do(self, steps: list[Step], names: dict[str, str]) -> Iterator[tuple[Step, list[str]]]:
         """Take the steps one by one; give those that propose something, with the differences found."""
@@ -82,22 +84,23 @@ class Replay:
 
     def _propose(self, step: Step, names: dict[str, str]) -> list[str]:
         """How the run before, the answer and the run after differ from what was recorded."""
-        recorded, happened = step["recorded"], dict[str, Any]()
+        recorded = step["recorded"]
         path = step["propose"].removesuffix("/set_state")
         before = self._read(path, names) if "before" in recorded else None
         status, text = self._ask("POST", step["propose"], step["body"], names)
-        happened["answer"] = _answer(status, _symbolic(text, names))
-        if before is not None:
+        answer = _answer(status, _symbolic(text, names))
+        if before is None:
+            parts = {"answer": {field: answer[field] for field in answer.keys() - NOT_RECORDED}}
+        else:
             after = self._read(path, names)
             changed = before["state"]["id"] != after["state"]["id"]
-            happened["before"] = _before(_symbolic(json.dumps(before), names))
-            happened["after"] = _after(after, changed, is_flow_run=path.startswith("/flow_runs/"))
-        return [
-            difference
-            for part in ("before", "answer", "after")
-            for difference in _differences(recorded.get(part), happened.get(part), part)
-            if difference.partition(":")[0].removeprefix("after.") not in self._ignored
-        ]
+            parts = {
+                "before": _before(_symbolic(json.dumps(before), names)),
+                "answer": answer,
+                "after": _after(after, changed, is_flow_run=path.startswith("/flow_runs/")),
+            }
+        found = [text for part, happened in parts.items() for text in _differences(recorded[part], happened, part)]
+        return [text for text in found if text.partition(":")[0].removeprefix("after.") not in self._ignored]
 
     def _read(self, path: str, names: dict[str, str]) -> Any:
         status, text = self._ask("GET", path, None, names)
@@ -189,9 +192,11 @@ def _after(run: dict[str, Any], changed: bool, is_flow_run: bool) -> dict[str, A
 
 
 def _shape(refusal: dict[str, Any]) -> dict[str, Any]:
-    """What counts of the body by which an invalid request is refused: not how it words what is wrong."""
-    listed = refusal.get("exception_detail", [])
-    return {**refusal, "exception_detail": [{**dict.fromkeys(wrong, ...), "loc": wrong["loc"]} for wrong in listed]}
+    """What counts of the body by which an invalid request is refused: where it is wrong, but not in which words."""
+    shapes = [
+        {"loc": wrong["loc"], "fields": sorted(wrong.keys() - {"ctx"})} for wrong in refusal.get("exception_detail", [])
+    ]
+    return {**refusal, "exception_detail": shapes}
 
 
 def _differences(recorded: Any, happened: Any, where: str) -> Iterator[str]:
