@@ -8,8 +8,8 @@ line. An experiment is a list of steps:
 - `propose`: the path to which `body` is sent, and in `recorded` what the real server made of it: the run `before`, the
   `answer` and the run `after`. What was null, false or empty is left out.
 
-Symbols in paths, bodies and recorded texts are `{run}` (the id known as that), `{now-60s}` (a time), `{id:1}` (a new id)
-and `{word:1}` (a new word that nothing else has). Recorded times and ids are `<datetime>` and `<uuid>`.
+Symbols in paths, bodies and recorded texts are `{run}` (the id known as that), `{now-60s}` (a time), `{id:1}` (a new
+id) and `{word:1}` (a new word that nothing else has). Recorded times and ids are `<datetime>` and `<uuid>`.
 """
 
 import json
