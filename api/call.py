@@ -14,7 +14,7 @@ from api.dialect import dialect_of
 from api.errors import ClientGone, InvalidRequest, Refused
 from api.reads import Gathered, Reads
 from api.settings import Settings
-from api.text import nul_detail, refuse_unrepresentable
+from api.text import nul_detail, readable, refuse_unrepresentable
 from domain.commands.command import Answer, Caller, Command
 
 M = TypeVar("M", bound=BaseModel)
@@ -78,6 +78,13 @@ class Call:
                 raise Refused(404, "Not Found") from None
             detail = {"loc": ["path", name], "msg": "value is not a valid uuid", "type": "type_error.uuid"}
             raise InvalidRequest([detail], None) from None
+
+    async def require_id(self) -> None:
+        """Raise what `id` raises, with the body that was sent, for that is repeated to who sent it."""
+        try:
+            self.id()
+        except InvalidRequest as error:
+            raise InvalidRequest(error.details, readable(await self.body())) from None
 
     def text(self, name: str) -> str:
         """A name from the path."""

@@ -69,7 +69,7 @@ class Served:
         try:
             call.refuse_foreign_pages()
             if self._has_id:
-                call.id()
+                await call.require_id()
             if self._model is None:
                 answer = await self._handler(call)
             else:
@@ -77,7 +77,7 @@ class Served:
         except ClientGone:
             return
         except Exception as error:
-            answer = answer_to(error, call.path)
+            answer = answer_to(error, call.path, call.dialect)
         await answer.send(send)
 
 

@@ -73,10 +73,10 @@ class Refused(Exception):
         self.sentence = sentence
 
 
-def answer_to(error: Exception, path: str) -> Answer:
-    """The answer to a request for `path` that failed with this error."""
+def answer_to(error: Exception, path: str, dialect: str) -> Answer:
+    """The answer to a request for `path`, by a caller of that dialect, that failed with this error."""
     if isinstance(error, InvalidRequest):
-        body = {"exception_message": str(error), "exception_detail": error.details, "request_body": error.body}
+        body = {"exception_message": str(error), "exception_detail": _told(error, dialect), "request_body": error.body}
         return answer(body, 422)
     if isinstance(error, Refused):
         return answer({"detail": error.sentence}, error.status)
@@ -100,6 +100,13 @@ def answer_to(error: Exception, path: str) -> Answer:
         return answer({"exception_message": "Service Unavailable"}, 503, {"Retry-After": "1"})
     log.error("a request failed", path=path, exc_info=error)
     return answer({"exception_message": "Internal Server Error"}, 500)
+
+
+def _told(error: InvalidRequest, dialect: str) -> list[dict[str, Any]]:
+    """What is wrong with a request; servers before 3.x do not repeat the input there."""
+    if dialect == "prefect-3":
+        return error.details
+    return [{field: value for field, value in detail.items() if field != "input"} for detail in error.details]
 
 
 def _not_found(error: NotFound, path: str) -> Answer:

@@ -55,3 +55,11 @@ def representable(content: Any) -> Any:
     if isinstance(content, list):
         return [representable(value) for value in content]
     return content
+
+
+def readable(body: bytes) -> Any:
+    """What a body says, to repeat it to who sent it: its content where it is JSON, else its text, null for no body."""
+    try:
+        return from_json(body or b"null")
+    except ValueError:
+        return body.decode(errors="replace")

@@ -7,7 +7,7 @@ import pytest
 from pydantic_core import from_json
 
 from api.errors import InvalidRequest
-from api.text import refuse_unrepresentable, representable
+from api.text import readable, refuse_unrepresentable, representable
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_content_is_made_representable_where_nobody_can_be_told() -> None:
     content = from_json(rb'{"a\u0000": ["\u0000", 1e999, 1.5, NaN]}')
     assert representable(content) == {"a\ufffd": ["\ufffd", None, 1.5, None]}
     assert json.dumps(representable(content), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b'{"a": [1]}', {"a": [1]}), (b"", None), (b"{not json", "{not json"), (b"\xff", "\ufffd")],
+)
+def test_a_body_is_repeated_as_far_as_it_can_be_read(body: bytes, said: Any) -> None:
+    assert readable(body) == said
