@@ -16,12 +16,13 @@ from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
-    concurrency,
+    concurrency_limits,
     deployments,
     events,
     flow_run_inputs,
     flow_runs,
     flows,
+    global_limits,
     logs,
     run_states,
     task_runs,
@@ -40,7 +41,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *run_states.endpoints,
     *flow_run_inputs.endpoints,
     *logs.endpoints,
-    *concurrency.endpoints,
+    *concurrency_limits.endpoints,
+    *global_limits.endpoints,
     *admin.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
 from api.command_queue import CommandQueue
-from api.dialect import dialect_of
+from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
 from api.reads import Gathered, Reads
 from api.settings import Settings
@@ -58,13 +58,16 @@ class Call:
 
     @property
     def dialect(self) -> str:
+        if self.header(b"x-flowledger-dialect") == STRICT:
+            return STRICT
         version = self.header(b"x-prefect-api-version") or ""
         return dialect_of(self.user_agent, version, self.services.settings.dialect)
 
     @property
     def caller(self) -> Caller:
         actor = self.user_agent or "unknown"
-        return Caller(actor, self.dialect, self.header(b"x-request-id"), self.header(b"traceparent"))
+        renews = renews_leases(self.user_agent)
+        return Caller(actor, self.dialect, self.header(b"x-request-id"), self.header(b"traceparent"), renews)
 
     def id(self, name: str = "id") -> UUID:
         """An id from the path. A malformed one is no path of server 3.x, and an invalid request to those before it."""

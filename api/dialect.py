@@ -9,13 +9,22 @@ from functools import lru_cache
 
 ORION_AGENT = re.compile(r"prefect/2\.[0-7](\D|$)")
 
+RENEWING_VERSION = (3, 4, 11)
+"""The first version of the client that keeps the lease of its run's slot alive. Source: server 3.9.1."""
+
+VERSION = re.compile(r"prefect/(\d+)\.(\d+)\.(\d+)")
+
+STRICT = "strict"
+
 SERVER_VERSION = "3.9.1"
 """The version that callers are told they speak to, unless they name one of their own: that of the default dialect."""
 
 
 @lru_cache(maxsize=1024)
 def dialect_of(user_agent: str, api_version: str, default: str) -> str:
-    """The dialect of a caller with these headers, else the default."""
+    """The dialect of a caller with these headers, else the default; where that is `strict`, all callers get it."""
+    if default == STRICT:
+        return STRICT
     if user_agent.startswith("prefect/"):
         if ORION_AGENT.match(user_agent):
             return "orion"
@@ -23,6 +32,13 @@ def dialect_of(user_agent: str, api_version: str, default: str) -> str:
     if api_version and user_agent.startswith("python-httpx/"):
         return "orion"
     return default
+
+
+@lru_cache(maxsize=1024)
+def renews_leases(user_agent: str) -> bool:
+    """Whether a client keeps the lease of its run's slot alive while it runs."""
+    version = VERSION.match(user_agent)
+    return version is not None and tuple(map(int, version.groups())) >= RENEWING_VERSION
 
 
 def version_for(user_agent: str) -> str:

@@ -15,6 +15,9 @@ from domain.errors import (
     InputKeyTaken,
     InputNotFound,
     MissingReference,
+    MoreThanLimit,
+    NameTaken,
+    NoSlotDecay,
     NotFound,
     NoWorkQueue,
     StoreUnavailable,
@@ -90,7 +93,9 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": INPUT_NOT_FOUND}, 404)
     if isinstance(error, InputKeyTaken):
         return answer({"detail": "A flow run input with this key already exists."}, 409)
-    if isinstance(error, MissingReference | IdTaken):
+    if isinstance(error, MoreThanLimit | NoSlotDecay):
+        return answer({"detail": str(error)}, 422)
+    if isinstance(error, MissingReference | IdTaken | NameTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)
         return answer({"detail": INTEGRITY}, 409)
     if isinstance(error, Unstorable):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Dialect = Literal["orion", "prefect-2", "prefect-3"]
+Dialect = Literal["orion", "prefect-2", "prefect-3", "strict"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MEBIBYTE = 1024 * 1024
@@ -43,7 +43,9 @@ class Settings(BaseSettings):
         default=4 * MEBIBYTE, ge=1024, description="Largest request body accepted, in bytes; larger ones get 413."
     )
     dialect: Dialect = Field(
-        default="prefect-3", description="Rules applied to clients whose generation their headers do not tell."
+        default="prefect-3",
+        description="Rules applied to clients whose generation their headers do not tell; "
+        "`strict` applies to all of them.",
     )
     cache_size: int = Field(default=20_000, ge=1, description="Aggregates each process keeps in memory.")
     batch_size: int = Field(default=300, ge=1, le=10_000, description="Most commands decided in one transaction.")

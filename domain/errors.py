@@ -3,6 +3,7 @@
 The HTTP border maps each type to one status; nothing else in the house needs to read their text.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +89,38 @@ class ParametersUnchecked(LedgerError):
         self.version = version
         self.parameters = parameters
         self.schema = schema
+
+
+class NoSuchLimit(LedgerError):
+    """The concurrency limit that a command names, by its id or its name, does not exist."""
+
+    def __init__(self, limit: UUID | str) -> None:
+        super().__init__(f"There is no concurrency limit {limit}")
+        self.limit = limit
+
+
+class NameTaken(LedgerError):
+    """A command would give an aggregate a name that another one of its kind has."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"There is a {kind.lower()} named {name} already")
+        self.kind = kind
+        self.name = name
+
+
+class MoreThanLimit(LedgerError):
+    """A command asks for more slots than a limit has, so that it could never get them."""
+
+    def __init__(self) -> None:
+        super().__init__("Slots requested is greater than the limit")
+
+
+class NoSlotDecay(LedgerError):
+    """A command would use limits for a rate whose slots do not come free by themselves."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)
+        super().__init__(f"A rate needs limits whose slots decay, which these do not: {', '.join(self.names)}")
 
 
 class UnknownTopic(LedgerError):

@@ -176,7 +176,7 @@ class FlowRun(Run):
     def fold(self, event: Event) -> None:
         match event:
             case FlowRunStateSet():
-                self.enter(event.state)
+                self.set_state(event)
                 if event.empirical_policy is not None:
                     self.empirical_policy = event.empirical_policy
             case FlowRunCreated():
@@ -198,4 +198,8 @@ class FlowRun(Run):
                 super().fold(event)
 
     def related_ids(self) -> Iterable[UUID]:
-        return (self.parent_task_run_id,) if self.parent_task_run_id is not None else ()
+        if self.parent_task_run_id is not None:
+            yield self.parent_task_run_id
+        if self.deployment_id is not None:
+            yield self.deployment_id
+        yield from self.slots

@@ -12,15 +12,15 @@ LONGEST = 200
 
 
 def flow_name(name: str) -> Key:
-    return "flow_name", _short(name)
+    return "flow_name", short(name)
 
 
 def deployment_name(flow_id: UUID, name: str) -> Key:
-    return "deployment_name", f"{flow_id}:{_short(name)}"
+    return "deployment_name", f"{flow_id}:{short(name)}"
 
 
 def flow_run_idempotency(flow_id: UUID, idempotency_key: str) -> Key:
-    return "flow_run_idempotency", f"{flow_id}:{_short(idempotency_key)}"
+    return "flow_run_idempotency", f"{flow_id}:{short(idempotency_key)}"
 
 
 def task_runs_of(flow_run_id: UUID) -> Key:
@@ -30,9 +30,23 @@ def task_runs_of(flow_run_id: UUID) -> Key:
 
 def task_run(flow_run_id: UUID, task_key: str, dynamic_key: str) -> Key:
     kind, beginning = task_runs_of(flow_run_id)
-    return kind, beginning + _short(f"{len(task_key)}:{task_key}:{dynamic_key}")
+    return kind, beginning + short(f"{len(task_key)}:{task_key}:{dynamic_key}")
 
 
-def _short(name: str) -> str:
+def limit_name(name: str) -> Key:
+    return "concurrency_limit", short(name)
+
+
+def lease(lease_id: UUID) -> Key:
+    """The beginning of the keys of all holdings under one lease."""
+    return "lease", f"{lease_id}:"
+
+
+def lease_on(lease_id: UUID, limit_id: UUID) -> Key:
+    kind, beginning = lease(lease_id)
+    return kind, f"{beginning}{limit_id}"
+
+
+def short(name: str) -> str:
     """A name that fits into an index: long ones are represented by their SHA-256."""
     return name if len(name) <= LONGEST else "sha256:" + hashlib.sha256(name.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The ledger: it takes the commands that wait, decides them one after the other, and records what happened, as one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,16 +9,19 @@ from uuid import UUID
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from domain.aggregate import Aggregate
+from domain.aggregate import SNAPSHOT, Aggregate, Snapshot, SnapshotAggregate
 from domain.commands.command import Answer, Command, Made
+from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
-from domain.errors import ForeignShape, StoreUnavailable, Unstorable
+from domain.errors import ForeignShape, StoreUnavailable, UnknownTopic, Unstorable
 from domain.events import EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.keys import Key
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
+from domain.result_cache import CachedResults
 from domain.session import Session
+from domain.states import State
 from domain.task_run import TaskRun
 
 AGGREGATES: dict[str, type[Aggregate]] = {
@@ -26,6 +29,7 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "Deployment": Deployment,
     "FlowRun": FlowRun,
     "TaskRun": TaskRun,
+    "ConcurrencyLimit": ConcurrencyLimit,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 
@@ -144,10 +148,21 @@ class Ledger(Application[UUID]):
 
 
 def replay(mapper: Mapper[UUID], id: UUID, stored: Sequence[StoredEvent]) -> Aggregate:
-    """The aggregate that a stream of stored events, of whichever kind, adds up to."""
-    kind = AGGREGATES[stored[0].topic.partition(".")[0]]
-    events: Iterable[Any] = map(mapper.to_domain_event, stored)
-    return kind.replay(id, events)
+    """The aggregate that a stream of stored events, of whichever kind, adds up to; it may begin with a snapshot."""
+    name, _, what = stored[0].topic.partition(".")
+    kind = AGGREGATES[name]
+    if what != SNAPSHOT:
+        return kind.replay(id, _events(mapper, stored))
+    if not issubclass(kind, SnapshotAggregate):
+        raise UnknownTopic(stored[0].topic)
+    aggregate = kind.restore(Snapshot.model_validate_json(stored[0].state))
+    for event in _events(mapper, stored[1:]):
+        aggregate.apply(event)
+    return aggregate
+
+
+def _events(mapper: Mapper[UUID], stored: Iterable[StoredEvent]) -> Iterator[Any]:
+    return map(mapper.to_domain_event, stored)
 
 
 class _Desk:
@@ -159,6 +174,7 @@ class _Desk:
         self._now = ledger.now(transaction.recorded_at)
         self._batch = Batch(self._now)
         self._keys: dict[Key, UUID | None] = {}
+        self._results = CachedResults(transaction.cached_results)
         self._unknown: set[UUID] = set()
         self.touched: set[UUID] = set()
 
@@ -167,7 +183,12 @@ class _Desk:
         wanted = {id for command in commands for id in command.ids() if id is not None}
         wanted.update(id for id in self._keys.values() if id is not None)
         self.prefetch(wanted)
-        self.prefetch({id for first in wanted for id in self._related(first)})
+        further = {key for command in commands for key in command.further_keys(self._ledger.cached)}
+        if further:
+            self._load_keys(further)
+        related = {id for first in wanted for id in self._related(first)}
+        related.update(id for key in further if (id := self._keys[key]) is not None)
+        self.prefetch(related)
         return [self._decide(command) for command in commands]
 
     def write(self) -> None:
@@ -180,14 +201,14 @@ class _Desk:
     def with_document(self, outcome: Outcome) -> Outcome:
         if not isinstance(outcome.answer, Made):
             return outcome
-        aggregate = self._load(outcome.answer.id)
+        aggregate = self.load(outcome.answer.id)
         if aggregate is None:
             raise LookupError(f"The aggregate {outcome.answer.id} that was just made is gone")
         return replace(outcome, answer=replace(outcome.answer, document=self._transaction.document(aggregate)))
 
     def _decide(self, command: Command) -> Outcome:
         self._now = self._ledger.now(self._now)
-        session = Session(command.caller, self._now, self._load, self._id_of, self._ids_under, self.prefetch)
+        session = Session(command.caller, self._now, self)
         try:
             answer = command.decide(session)
         except Exception as error:
@@ -202,6 +223,7 @@ class _Desk:
         for aggregate in session.touched.values():
             self._ledger.keep(aggregate)
             self._unknown.discard(aggregate.id)
+        self._results.take_note(session.events)
         batch = self._batch
         batch.events.extend(session.events)
         batch.aggregates.update(session.touched)
@@ -226,7 +248,7 @@ class _Desk:
             else:
                 self._unknown.add(id)
 
-    def _load(self, id: UUID) -> Aggregate | None:
+    def load(self, id: UUID) -> Aggregate | None:
         if id in self._unknown:
             return None
         aggregate = self._ledger.cached(id)
@@ -239,17 +261,20 @@ class _Desk:
         aggregate = self._ledger.cached(id)
         return () if aggregate is None else aggregate.related_ids()
 
+    def cached_state(self, cache_key: str, at: datetime) -> State | None:
+        return self._results.newest(cache_key, at)
+
     def _load_keys(self, keys: Iterable[Key]) -> None:
         missing = {key for key in keys if key not in self._keys}
         if missing:
             found = self._transaction.ids_of(missing)
             self._keys.update((key, found.get(key)) for key in missing)
 
-    def _id_of(self, key: Key) -> UUID | None:
+    def id_of(self, key: Key) -> UUID | None:
         self._load_keys([key])
         return self._keys[key]
 
-    def _ids_under(self, beginning: Key, limit: int) -> dict[Key, UUID]:
+    def ids_under(self, beginning: Key, limit: int) -> dict[Key, UUID]:
         """Claimed keys as they stand in the store and in what this batch is going to write."""
         kind, text = beginning
         found = dict(self._transaction.ids_under(beginning, limit + len(self._batch.released)))

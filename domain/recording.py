@@ -1,7 +1,7 @@
 """What the ledger asks of the store that keeps its events: one transaction under one lock, for a batch of commands."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +13,7 @@ from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 from domain.aggregate import Aggregate
 from domain.events import Event
 from domain.keys import Key
+from domain.result_cache import CachedResult
 
 
 @dataclass(slots=True)
@@ -49,7 +50,13 @@ class Transaction(Protocol):
         """At most `limit` claimed keys of one kind whose text begins like this, and their ids."""
 
     def streams(self, ids: Iterable[UUID]) -> Mapping[UUID, list[StoredEvent]]:
-        """The events of these aggregates, each list in version order; an unknown id is left out."""
+        """The events of these aggregates, each list in version order; an unknown id is left out.
+
+        Where there is a snapshot of an aggregate, it stands in the place of the events it was made of.
+        """
+
+    def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
+        """The states that are cached under a key, newest first."""
 
     def write(self, batch: Batch) -> None:
         """Append the events at the next positions, seal them, move the keys, project the rows.

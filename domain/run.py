@@ -16,7 +16,8 @@ class StateSet(Event):
     """A run entered a state. The shape that flow runs and task runs share; each has its own topic.
 
     `proposed` is there only where a rule put another state in the place of the proposed one, with that `rule` and its
-    `reason`. `transition_id` repeats are recognised by the state's details.
+    `reason`. `slots` is there where the transition changed which slots of concurrency limits the run holds: the ids of
+    the limits, each with the id of the holding. `transition_id` repeats are recognised by the state's details.
     """
 
     state: State
@@ -25,6 +26,7 @@ class StateSet(Event):
     reason: str | None = None
     dialect: str | None = None
     force: bool = False
+    slots: dict[UUID, UUID] | None = None
 
 
 class TransitionRefused(Event):
@@ -61,6 +63,7 @@ class Run(Aggregate):
         "name",
         "next_scheduled_start_time",
         "run_count",
+        "slots",
         "start_time",
         "state",
         "tags",
@@ -81,6 +84,18 @@ class Run(Aggregate):
         self.expected_start_time: datetime | None = None
         self.next_scheduled_start_time: datetime | None = None
         self.last_refusal: TransitionRefused | None = None
+        self.slots: dict[UUID, UUID] = {}
+
+    @property
+    def runs_in(self) -> UUID | None:
+        """The run that this one is part of and ends with."""
+        return None
+
+    def set_state(self, event: StateSet) -> None:
+        """Take in that a state was set."""
+        self.enter(event.state)
+        if event.slots is not None:
+            self.slots = event.slots
 
     def enter(self, state: State) -> None:
         """Bookkeeping of one accepted transition, the same for every dialect.

@@ -1,8 +1,8 @@
 """What a command may look at, and say, while it is decided."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from domain.aggregate import Aggregate
@@ -11,36 +11,51 @@ from domain.errors import IdTaken, NotFound
 from domain.events import Event
 from domain.keys import Key
 from domain.run import Run, TransitionRefused
+from domain.states import State
 
 A = TypeVar("A", bound=Aggregate)
 E = TypeVar("E", bound=Event)
+
+
+class View(Protocol):
+    """What a session sees of the ledger: aggregates, keys and cached results as the commands before it left them."""
+
+    def load(self, id: UUID) -> Aggregate | None:
+        """The aggregate of that id, also one that was deleted."""
+
+    def id_of(self, key: Key) -> UUID | None:
+        """The aggregate that a natural key stands for."""
+
+    def ids_under(self, beginning: Key, limit: int) -> Mapping[Key, UUID]:
+        """At most `limit` claimed keys of one kind whose text begins like this, and their ids."""
+
+    def prefetch(self, ids: Iterable[UUID]) -> None:
+        """Load aggregates in one go."""
+
+    def cached_state(self, cache_key: str, at: datetime) -> State | None:
+        """The newest completed state that was cached under a key and has not expired by then."""
 
 
 class Session:
     """One command's view of the ledger, and the events it would append.
 
     Nothing of it touches an aggregate until the ledger settles the command; then all of it does. `now` is the time of
-    the decision, for every event of the command.
+    the decision, for every event of the command. `peek` gives any aggregate by its id, also a deleted one.
+    `ended` are the holdings that its events end, by limit, and `slots_freed` how many slots that frees.
     """
 
-    def __init__(
-        self,
-        caller: Caller,
-        now: datetime,
-        load: Callable[[UUID], Aggregate | None],
-        id_of: Callable[[Key], UUID | None],
-        ids_under: Callable[[Key, int], Mapping[Key, UUID]],
-        prefetch: Callable[[Iterable[UUID]], None],
-    ) -> None:
+    def __init__(self, caller: Caller, now: datetime, view: View) -> None:
         self.caller = caller
         self.now = now
-        self.ids_under = ids_under
-        self.prefetch = prefetch
-        self._load = load
-        self._id_of = id_of
+        self.ids_under = view.ids_under
+        self.prefetch = view.prefetch
+        self.peek = view.load
+        self._view = view
         self.events: list[Event] = []
         self.keys: dict[Key, UUID | None] = {}
         self.repeats: list[tuple[UUID, int]] = []
+        self.ended: set[tuple[UUID, UUID]] = set()
+        self.slots_freed: dict[UUID, int] = {}
         self.touched: dict[UUID, Aggregate] = {}
         self._versions: dict[UUID, int] = {}
 
@@ -48,7 +63,7 @@ class Session:
         """The live aggregate of that kind and id, if there is one."""
         if id is None:
             return None
-        aggregate = self._load(id)
+        aggregate = self._view.load(id)
         return aggregate if isinstance(aggregate, kind) and not aggregate.deleted else None
 
     def get(self, kind: type[A], id: UUID) -> A:
@@ -63,13 +78,17 @@ class Session:
 
         Only an id that was `chosen` by a caller is looked up; the ids we make are new.
         """
-        if chosen and self._load(id) is not None:
+        if chosen and self._view.load(id) is not None:
             raise IdTaken(kind.kind, id)
         return kind(id)
 
     def id_of(self, key: Key) -> UUID | None:
         """The aggregate that a natural key stands for."""
-        return self.keys[key] if key in self.keys else self._id_of(key)
+        return self.keys[key] if key in self.keys else self._view.id_of(key)
+
+    def cached_state(self, cache_key: str) -> State | None:
+        """The newest completed state that was cached under a key and has not expired."""
+        return self._view.cached_state(cache_key, self.now)
 
     def claim(self, key: Key, id: UUID) -> None:
         self.keys[key] = id

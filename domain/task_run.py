@@ -45,6 +45,13 @@ TaskInput = Annotated[TaskRunResult | FlowRunResult | Parameter | Constant, Fiel
 TaskInputs = dict[str, list[TaskInput]]
 
 
+def natural_keys(flow_run_id: UUID | None, task_key: str, dynamic_key: str) -> Iterable[Key]:
+    """Two task runs of one flow run differ in their keys; those outside any flow run may not."""
+    if flow_run_id is None:
+        return ()
+    return (keys.task_run(flow_run_id, task_key, dynamic_key),)
+
+
 class TaskRunFacts(BaseModel):
     """What a task run is from its creation on, whoever orchestrates it."""
 
@@ -63,10 +70,7 @@ class TaskRunFacts(BaseModel):
     task_version: str | None = None
 
     def natural_keys(self) -> Iterable[Key]:
-        """Two task runs of one flow run differ in their keys; those outside any flow run may not."""
-        if self.flow_run_id is None:
-            return ()
-        return (keys.task_run(self.flow_run_id, self.task_key, self.dynamic_key),)
+        return natural_keys(self.flow_run_id, self.task_key, self.dynamic_key)
 
 
 class TaskRunCreated(TaskRunFacts, Event):
@@ -81,7 +85,8 @@ class TaskRunStateSet(StateSet):
     """`flow_run_run_count` is the attempt of the flow run that the transition belongs to, where it was looked up.
 
     `mirrored_from` names the child flow run whose state this is, for the task run that stands for a subflow.
-    `resets_run_count` says that counting starts anew: a finished task run is run again.
+    `resets_run_count` says that counting starts anew: a finished task run is run again. `caches_result` says that the
+    state may be found by its cache key from now on.
     """
 
     TOPIC: ClassVar[str] = "TaskRun.StateSet"
@@ -89,6 +94,7 @@ class TaskRunStateSet(StateSet):
     flow_run_run_count: int | None = None
     mirrored_from: UUID | None = None
     resets_run_count: bool = False
+    caches_result: bool = False
 
 
 class TaskRunTransitionRefused(TransitionRefused):
@@ -176,7 +182,7 @@ class TaskRun(Run):
             case TaskRunStateSet():
                 if event.resets_run_count:
                     self.run_count = 0
-                self.enter(event.state)
+                self.set_state(event)
                 self.tips = {event.state.id: (event.state, None)}
                 if event.flow_run_run_count is not None:
                     self.flow_run_run_count = event.flow_run_run_count
@@ -220,4 +226,13 @@ class TaskRun(Run):
         self.total_run_time = counters.total_run_time
 
     def related_ids(self) -> Iterable[UUID]:
-        return (self.flow_run_id,) if self.flow_run_id is not None else ()
+        if self.flow_run_id is not None:
+            yield self.flow_run_id
+        yield from self.slots
+
+    def natural_keys(self) -> Iterable[Key]:
+        return natural_keys(self.flow_run_id, self.task_key, self.dynamic_key)
+
+    @property
+    def runs_in(self) -> UUID | None:
+        return self.flow_run_id

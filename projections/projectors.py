@@ -5,15 +5,15 @@ inputs, of one event. Names of other things are joined when rows are read, never
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from domain.aggregate import Aggregate
+from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
 from domain.events import Event
 from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
+from domain.keys import short
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
@@ -25,40 +25,31 @@ from projections.documents import (
     flow_run_input_document,
     task_run_document,
 )
+from projections.rows import Row, RowChanges
+from projections.slot_rows import limit_row, project_slots
 from projections.tables import (
+    CACHED_RESULTS,
+    CONCURRENCY_LIMITS,
+    CONCURRENCY_SLOTS,
     DEPLOYMENTS,
     FLOW_RUN_INPUTS,
     FLOW_RUN_STATES,
     FLOW_RUNS,
     FLOWS,
+    SNAPSHOTS,
     TASK_RUN_STATES,
     TASK_RUNS,
     Table,
 )
 
-Row = dict[str, Any]
-
 TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
     Deployment: (DEPLOYMENTS,),
+    ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
     FlowRun: (FLOW_RUNS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
-    TaskRun: (TASK_RUNS, TASK_RUN_STATES),
+    TaskRun: (TASK_RUNS, TASK_RUN_STATES, CACHED_RESULTS),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
-
-
-@dataclass(slots=True)
-class RowChanges:
-    """What a transaction does to the read tables: rows to write, and streams whose rows go."""
-
-    written: dict[str, list[Row]] = field(default_factory=dict)
-    removed: dict[str, list[UUID]] = field(default_factory=dict)
-
-    def write(self, table: Table, row: Row) -> None:
-        self.written.setdefault(table.name, []).append(row)
-
-    def remove(self, table: Table, stream: UUID) -> None:
-        self.removed.setdefault(table.name, []).append(stream)
 
 
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
@@ -76,6 +67,8 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
             changes.write(tables[0], row_of(aggregate))
             if isinstance(aggregate, FlowRun) and aggregate.id in rewritten:
                 _rewrite_inputs(changes, aggregate)
+            if isinstance(aggregate, ConcurrencyLimit):
+                project_slots(changes, aggregate, events)
     for event in events:
         if event.originator_id in deleted:
             continue
@@ -86,6 +79,8 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 changes.write(FLOW_RUN_INPUTS, _input_row(event))
             case TaskRunStateSet() | TaskRunStateReported():
                 changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
+                if isinstance(event, TaskRunStateSet) and event.caches_result:
+                    changes.write(CACHED_RESULTS, _cached_row(event))
     return changes
 
 
@@ -108,6 +103,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 **_run_columns(aggregate),
                 "doc": task_run_document(aggregate).decode(),
             }
+        case ConcurrencyLimit():
+            return limit_row(aggregate)
         case Flow():
             return {
                 "id": aggregate.id,
@@ -129,6 +126,15 @@ def row_of(aggregate: Aggregate) -> Row:
             }
         case _:
             raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")
+
+
+def _cached_row(event: TaskRunStateSet) -> Row:
+    return {
+        "task_run_id": event.originator_id,
+        "version": event.originator_version,
+        "cache_key": short(event.state.state_details.cache_key or ""),
+        "cached_at": event.recorded_at,
+    }
 
 
 def _run_columns(run: Run) -> Row:

@@ -18,8 +18,22 @@ LEFT JOIN LATERAL (
 """Where the log stands, which ledger and shape this is, and what others changed since a position."""
 
 STREAMS = """
-SELECT originator_id, originator_version, topic, state
-FROM ledger.events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
+SELECT event.originator_id, event.originator_version, event.topic, event.state
+FROM unnest(%(ids)s::uuid[]) AS wanted(id)
+LEFT JOIN read.snapshots USING (id)
+JOIN ledger.events AS event
+    ON event.originator_id = wanted.id AND event.originator_version > coalesce(snapshots.version, 0)
+UNION ALL
+SELECT id, version, topic, doc FROM read.snapshots WHERE id = ANY(%(ids)s)
+ORDER BY 1, 2
+"""
+"""The events of aggregates; a snapshot stands in the place of those before it."""
+
+CACHED_RESULTS = """
+SELECT result.task_run_id, state.doc
+FROM read.cached_results AS result
+JOIN read.task_run_states AS state USING (task_run_id, version)
+WHERE cache_key = %s ORDER BY cached_at DESC, version DESC, task_run_id DESC LIMIT 100
 """
 
 IDS_OF_KEYS = """

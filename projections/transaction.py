@@ -1,7 +1,7 @@
 """One transaction on the ledger: what is read and written under the lock, for one batch of commands."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from uuid import UUID
@@ -14,12 +14,15 @@ from pydantic_core import to_json
 
 from domain.aggregate import Aggregate
 from domain.errors import ForeignShape
-from domain.keys import Key
+from domain.keys import Key, short
 from domain.recording import Batch
+from domain.result_cache import CachedResult
 from domain.run import Run
+from domain.states import State
 from projections import statements
 from projections.documents import with_estimates
-from projections.projectors import Row, project, row_of
+from projections.projectors import project, row_of
+from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
 from projections.tables import TABLES
@@ -28,6 +31,7 @@ SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
 UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
 ROW_TABLES = [table.name for table in TABLES if table.key == ("id",)]
+DROPS = {table.name: table.drop.as_string(None) for table in TABLES}
 DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
 
 
@@ -67,9 +71,13 @@ class PostgresTransaction:
 
     def streams(self, ids: Iterable[UUID]) -> Mapping[UUID, list[StoredEvent]]:
         streams: dict[UUID, list[StoredEvent]] = {}
-        for id, version, topic, state in self._cursor.execute(statements.STREAMS, [list(ids)]):
+        for id, version, topic, state in self._cursor.execute(statements.STREAMS, {"ids": list(ids)}):
             streams.setdefault(id, []).append(StoredEvent(id, version, topic, state.encode()))
         return streams
+
+    def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
+        rows = self._cursor.execute(statements.CACHED_RESULTS, [short(cache_key)])
+        return [CachedResult(id, State.model_validate_json(doc)) for id, doc in rows]
 
     def write(self, batch: Batch) -> None:
         self._now = batch.recorded_at
@@ -83,7 +91,7 @@ class PostgresTransaction:
 
     def document(self, aggregate: Aggregate) -> bytes:
         row = self._rows.get(aggregate.id) or row_of(aggregate)
-        document: bytes = row["doc"].encode()
+        document: bytes = row.get("doc", "").encode()
         if isinstance(aggregate, Run):
             return with_estimates(document, aggregate, self._now or aggregate.updated)
         return document
@@ -106,6 +114,8 @@ class PostgresTransaction:
         changes = project(batch.aggregates.values(), batch.events)
         for name, streams in changes.removed.items():
             self._cursor.execute(DELETES[name], [streams])
+        for name, keys in changes.dropped.items():
+            self._cursor.execute(DROPS[name], [_json(keys)])
         values = [_json(events), first, last, batch.recorded_at, hash, *map(_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)
         self._rows = {row["id"]: row for name in ROW_TABLES for row in changes.written.get(name, ())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from domain.states import State, StateDetails, StateType, default_name
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.aggregate import Aggregate
     from domain.session import Session
 
 
@@ -22,12 +23,16 @@ NO_DETAILS = StateDetails()
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the authenticated name or the client's user agent, and the dialect it speaks."""
+    """Who asks: the authenticated name or the client's user agent, and the dialect it speaks.
+
+    `renews_leases` says whether the client keeps the lease of a run's slot alive while it runs.
+    """
 
     actor: str
     dialect: str
     request_id: str | None = None
     traceparent: str | None = None
+    renews_leases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,35 @@ class OrchestrationResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitName:
+    """A concurrency limit in short."""
+
+    id: UUID
+    name: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The answer to a request for slots, or to giving them back: the limits it was about.
+
+    Where they were not `granted`, asking again is worth while after `retry_after` seconds, because of `blocked_by`.
+    """
+
+    limits: tuple[LimitName, ...]
+    granted: bool = True
+    retry_after: float = 0.0
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """The answer to a deletion: whether it is finished, or must be asked for again because there was more than fits."""
 
     finished: bool
 
 
-Answer = Made | OrchestrationResult | Deleted | None
+Answer = Made | OrchestrationResult | Slots | Deleted | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +130,10 @@ class Command(ABC):
         return ()
 
     def natural_keys(self) -> Iterable[Key]:
+        return ()
+
+    def further_keys(self, find: Callable[[UUID], Aggregate | None]) -> Iterable[Key]:
+        """Keys that follow from the aggregates named by `ids`, which `find` has by now."""
         return ()
 
     @abstractmethod

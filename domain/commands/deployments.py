@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain import keys
 from domain.commands.command import Command, CommandOnOne, Deleted, Made, ProposedState
+from domain.commands.deployment_limits import settle_limit
 from domain.commands.flow_runs import CreateFlowRun
 from domain.deployment import (
     Deployment,
@@ -48,19 +49,24 @@ def record_creation(session: Session, deployment: Deployment, flow: Flow, name: 
     if "enforce_parameter_schema" not in given.model_fields_set:
         settled["enforce_parameter_schema"] = session.caller.dialect == "prefect-3"
     settings = given.model_copy(update=settled)
-    session.record(deployment, DeploymentCreated, flow_id=flow.id, name=name, settings=settings)
+    event = session.record(deployment, DeploymentCreated, flow_id=flow.id, name=name, settings=settings)
+    settle_limit(session, deployment, event.originator_version, settings.concurrency_limit)
 
 
 def record_changes(session: Session, deployment: Deployment, changes: DeploymentSettings) -> None:
     """Say which settings of a deployment changed, if any did."""
-    if changes.model_fields_set:
-        session.record(deployment, DeploymentUpdated, changes=changes)
+    if not changes.model_fields_set:
+        return
+    event = session.record(deployment, DeploymentUpdated, changes=changes)
+    if "concurrency_limit" in changes.model_fields_set:
+        settle_limit(session, deployment, event.originator_version, changes.concurrency_limit)
 
 
 def record_deletion(session: Session, deployment: Deployment) -> None:
     """Say that a deployment is no more, and free its name. Its runs stay."""
     session.release(keys.deployment_name(deployment.flow_id, deployment.name))
-    session.record(deployment, DeploymentDeleted)
+    event = session.record(deployment, DeploymentDeleted)
+    settle_limit(session, deployment, event.originator_version, None)
 
 
 def labels_of_deployment(flow: Flow, given: Labels) -> Labels:

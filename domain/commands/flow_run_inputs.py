@@ -19,7 +19,7 @@ from domain.flow_run import (
     FlowRunTransitionRefused,
 )
 from domain.json_schema import UnusableSchema, misfit
-from domain.orchestration.policies import Ruling
+from domain.orchestration.policy import Ruling
 from domain.orchestration.rule import Abort, Reject, Verdict
 from domain.session import Session
 from domain.states import StateDetails, StateType

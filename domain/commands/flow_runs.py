@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from domain import keys
+from domain.commands import slots
 from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.deployment_limits import deployment_facts
 from domain.commands.proposals import answer, mirror, own_state, refuse, transition_facts
+from domain.commands.task_runs import delete_task_run
+from domain.concurrency_limit import Holder
 from domain.deployment import Deployment
 from domain.errors import MissingReference
 from domain.flow import Flow, Labels
@@ -22,10 +27,17 @@ from domain.flow_run import (
     FlowRunUpdated,
 )
 from domain.keys import Key
+from domain.orchestration.deployment_rules import UNDER_WAY
+from domain.orchestration.flow_rules import RetryFailedFlowRuns
 from domain.orchestration.policies import flow_run_policy
-from domain.orchestration.rule import FlowRunContext
+from domain.orchestration.policy import Policy
+from domain.orchestration.rule import Fact, FlowRunContext
 from domain.session import Session
-from domain.task_run import TaskRun, TaskRunDeleted
+from domain.states import ALL_STATES, StateType
+from domain.task_run import TaskRun
+
+KEEP_SLOTS = frozenset({RetryFailedFlowRuns.__name__})
+"""The rules whose states a run waits in with its process alive, and so with its slots."""
 
 TASK_RUNS_PER_DELETION = 500
 """How many task runs one transaction deletes with their flow run; more take more commands."""
@@ -88,16 +100,42 @@ def labels_of_run(flow: Flow, deployment: Deployment | None, given: Labels) -> L
     return {**deployment.settings.labels, **ids, **given}
 
 
+def flow_run_proposal(
+    session: Session, run: FlowRun, state: ProposedState, *, force: bool
+) -> tuple[Policy[FlowRun], FlowRunContext]:
+    """Who decides about a state for a flow run, and with which facts."""
+    caller = session.caller
+    proposed = state.at(session.now, flow_run_id=run.id, task_run_id=run.parent_task_run_id)
+    context = FlowRunContext(run, run.state, proposed, session.now, run.run_count, caller.renews_leases)
+    policy = flow_run_policy(caller.dialect, force)
+    if Fact.DEPLOYMENT in policy.needs(run.state, proposed):
+        context.deployment = deployment_facts(session, run.deployment_id)
+    return policy, context
+
+
 def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool = False) -> OrchestrationResult:
     """Let the rules of the caller's dialect decide about a state for a flow run, and record what they decide."""
-    proposed = state.at(session.now, flow_run_id=run.id, task_run_id=run.parent_task_run_id)
-    context = FlowRunContext(run, run.state, proposed, session.now, run.run_count)
-    ruling = flow_run_policy(session.caller.dialect, force).decide(context)
+    policy, context = flow_run_proposal(session, run, state, force=force)
+    proposed = context.proposed
+    ruling = policy.decide(context)
     if ruling.state is None:
         refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
         return answer(ruling, None, run.state)
     entered = own_state(ruling.state, run.id, run.parent_task_run_id)
-    session.record(run, FlowRunStateSet, **transition_facts(proposed, entered, ruling, session, force))
+    facts = transition_facts(proposed, entered, ruling, session, force)
+    grace = timedelta(seconds=context.deployment.grace_seconds if context.deployment else 0)
+    slots.record_transition(
+        session,
+        run,
+        FlowRunStateSet,
+        facts,
+        holds_in=ALL_STATES if ruling.rule in KEEP_SLOTS else UNDER_WAY,
+        holder=Holder(type="flow_run", id=run.id),
+        expires_at=session.now + grace,
+    )
+    if entered.type is StateType.RUNNING:
+        # Clients that do not renew leases hold their slot until they say that the run is over.
+        slots.extend(session, run.slots, session.now + grace if session.caller.renews_leases else None)
     mirror(session, run.id, run.parent_task_run_id, entered)
     return answer(ruling, entered, run.state)
 
@@ -143,12 +181,12 @@ class DeleteFlowRun(CommandOnOne):
         run = session.get(FlowRun, self.id)
         task_runs = session.ids_under(keys.task_runs_of(run.id), TASK_RUNS_PER_DELETION)
         session.prefetch(task_runs.values())
-        for key, id in task_runs.items():
-            session.record(session.get(TaskRun, id), TaskRunDeleted)
-            session.release(key)
+        for id in task_runs.values():
+            delete_task_run(session, session.get(TaskRun, id))
         if len(task_runs) == TASK_RUNS_PER_DELETION:
             return Deleted(finished=False)
         if run.idempotency_key is not None:
             session.release(keys.flow_run_idempotency(run.flow_id, run.idempotency_key))
+        slots.give_back(session, run.slots)
         session.record(run, FlowRunDeleted)
         return Deleted(finished=True)

@@ -3,8 +3,11 @@
 from typing import Any
 from uuid import UUID, uuid5
 
+from domain.commands import slots
 from domain.commands.command import OrchestrationResult
-from domain.orchestration.policies import Ruling
+from domain.concurrency_limit import Holder
+from domain.orchestration.limit_rules import HOLDS_SLOTS
+from domain.orchestration.policy import Ruling
 from domain.orchestration.rule import Abort, Accept, Reject, Wait
 from domain.run import Run, TransitionRefused
 from domain.session import Session
@@ -78,4 +81,6 @@ def mirror(session: Session, child_id: UUID, parent_task_run_id: UUID | None, st
         }
     )
     mirrored = state.model_copy(update={"id": uuid5(state.id, str(parent.id)), "state_details": details})
-    session.record(parent, TaskRunStateSet, state=mirrored, mirrored_from=child_id)
+    facts = {"state": mirrored, "mirrored_from": child_id}
+    holder = Holder(type="task_run", id=parent.id)
+    slots.record_transition(session, parent, TaskRunStateSet, facts, holds_in=HOLDS_SLOTS, holder=holder)

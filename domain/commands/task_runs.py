@@ -1,19 +1,24 @@
 """What may be asked of task runs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from domain import keys
+from domain.aggregate import Aggregate
+from domain.commands import slots
 from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
 from domain.commands.proposals import answer, own_state, refuse, transition_facts
+from domain.concurrency_limit import Holder
 from domain.errors import MissingReference
 from domain.flow_run import FlowRun
 from domain.keys import Key
+from domain.orchestration.limit_rules import HOLDS_SLOTS, tag_limit
 from domain.orchestration.policies import task_run_policy
-from domain.orchestration.rule import TaskRunContext
+from domain.orchestration.policy import Policy
+from domain.orchestration.rule import Fact, TaskRunContext
 from domain.session import Session
-from domain.states import State
+from domain.states import State, StateType
 from domain.task_run import (
     ReportedCounters,
     TaskRun,
@@ -37,6 +42,18 @@ def record_creation(
     for key in facts.natural_keys():
         session.claim(key, run.id)
     session.record(run, TaskRunCreated, **{**dict(facts), "labels": labels}, reported=reported)
+
+
+def delete_task_run(session: Session, run: TaskRun) -> None:
+    """Say that a task run was deleted; its keys and the slots it held are free."""
+    for key in run.natural_keys():
+        session.release(key)
+    slots.give_back(session, run.slots)
+    session.record(run, TaskRunDeleted)
+
+
+def holder_of(run: TaskRun) -> Holder:
+    return Holder(type="task_run", id=run.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +91,30 @@ class CreateTaskRun(Command):
         return Made(run.id, created=True)
 
 
+def task_run_proposal(
+    session: Session, run: TaskRun, state: ProposedState, *, force: bool
+) -> tuple[Policy[TaskRun], TaskRunContext]:
+    """Who decides about a state for a task run, and with which facts."""
+    proposed = state.at(session.now, flow_run_id=run.flow_run_id, task_run_id=run.id)
+    policy = task_run_policy(
+        session.caller.dialect,
+        force,
+        in_flow_run=run.flow_run_id is not None,
+        deferred=bool(proposed.state_details.deferred),
+    )
+    context = TaskRunContext(run, run.state, proposed, session.now, run.run_count)
+    needs = policy.needs(run.state, proposed)
+    if Fact.FLOW_RUN in needs:
+        context.flow_run = session.find(FlowRun, run.flow_run_id)
+    if Fact.TAG_LIMITS in needs and run.tags:
+        limits = slots.limits_named(session, map(tag_limit, run.tags))
+        context.limits = tuple(slots.facts_of(session, limit) for limit in limits if limit.active)
+    details = proposed.state_details
+    if Fact.CACHED_STATE in needs and details.cache_key and not details.refresh_cache:
+        context.cached_state = session.cached_state(details.cache_key)
+    return policy, context
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTaskRunState(CommandOnOne):
     """Propose a state for a task run; `force` leaves all but the most necessary rules out."""
@@ -81,18 +122,23 @@ class SetTaskRunState(CommandOnOne):
     state: ProposedState
     force: bool
 
+    def further_keys(self, find: Callable[[UUID], Aggregate | None]) -> Iterable[Key]:
+        run = find(self.id)
+        if self.state.type is not StateType.RUNNING or not isinstance(run, TaskRun):
+            return ()
+        return [keys.limit_name(tag_limit(tag)) for tag in run.tags]
+
     def decide(self, session: Session) -> OrchestrationResult:
         run = session.get(TaskRun, self.id)
-        flow_run = session.find(FlowRun, run.flow_run_id)
-        proposed = self.state.at(session.now, flow_run_id=run.flow_run_id, task_run_id=run.id)
-        context = TaskRunContext(run, run.state, proposed, session.now, run.run_count, flow_run)
-        policy = task_run_policy(self.caller.dialect, self.force, in_flow_run=run.flow_run_id is not None)
+        policy, context = task_run_proposal(session, run, self.state, force=self.force)
+        proposed = context.proposed
         ruling = policy.decide(context)
         if ruling.state is None:
             refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
             return answer(ruling, None, run.state)
         entered = own_state(ruling.state, run.flow_run_id, run.id)
-        session.record(run, TaskRunStateSet, **transition_facts(proposed, entered, ruling, session, self.force))
+        facts = transition_facts(proposed, entered, ruling, session, self.force)
+        slots.record_transition(session, run, TaskRunStateSet, facts, holds_in=HOLDS_SLOTS, holder=holder_of(run))
         return answer(ruling, entered, run.state)
 
 
@@ -162,8 +208,5 @@ class DeleteTaskRun(CommandOnOne):
     """Delete a task run; its history stays readable by its id."""
 
     def decide(self, session: Session) -> Deleted:
-        run = session.get(TaskRun, self.id)
-        if run.flow_run_id is not None:
-            session.release(keys.task_run(run.flow_run_id, run.task_key, run.dynamic_key))
-        session.record(run, TaskRunDeleted)
+        delete_task_run(session, session.get(TaskRun, self.id))
         return Deleted(finished=True)

@@ -1,56 +1,23 @@
-"""The ordered rule lists: one policy for each dialect and kind of run, and what a list of rules adds up to."""
+"""The ordered rule lists: one policy for each dialect and kind of run.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic
+`orion`, `prefect-2` and `prefect-3` decide as servers 2.7.12, 2.20.25 and 3.9.1 do; each knows a minimal policy for
+proposals by force. `strict` is our own: a run goes forward only, stays as it ended unless someone says why it is
+reopened, and force is no exception.
+"""
 
 from domain.flow_run import FlowRun
-from domain.orchestration import flow_rules, order_rules, pause_rules, task_rules
-from domain.orchestration.rule import ACCEPT, Accept, Context, R, Reject, Rule, Verdict
-from domain.states import State
+from domain.orchestration import (
+    cache_rules,
+    deployment_rules,
+    flow_rules,
+    limit_rules,
+    order_rules,
+    pause_rules,
+    strict_rules,
+    task_rules,
+)
+from domain.orchestration.policy import Policy
 from domain.task_run import TaskRun
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a policy decided: the verdict, the rule that gave it (None where all accepted), the state to enter if any.
-
-    `facts` are what rules on the way added to the event that will record the transition.
-    """
-
-    verdict: Verdict
-    rule: str | None
-    state: State | None
-    facts: Mapping[str, Any]
-
-
-class Policy(Generic[R]):
-    """Rules in order. The first that does not accept decides; each sees the proposal as those before it left it."""
-
-    def __init__(self, name: str, rules: Sequence[Rule[R]]) -> None:
-        self.name = name
-        self.rules = tuple(rules)
-
-    def decide(self, context: Context[R]) -> Ruling:
-        """The ruling on a proposal; it leaves the context's proposal as the rules altered it."""
-        facts: dict[str, Any] = {}
-        for rule in self.rules:
-            if not rule.concerns(context.initial, context.proposed):
-                continue
-            verdict = rule.decide(context)
-            if verdict is ACCEPT:
-                continue
-            if isinstance(verdict, Accept):
-                context.proposed = verdict.state or context.proposed
-                facts.update(verdict.facts)
-                if facts.get("resets_run_count"):
-                    context.run_count = 0
-            elif isinstance(verdict, Reject):
-                return Ruling(verdict, rule.name, verdict.state, {**facts, **verdict.facts})
-            else:
-                return Ruling(verdict, rule.name, None, facts)
-        return Ruling(ACCEPT, None, context.proposed, facts)
-
 
 PREFECT_3_FLOW_RUNS = Policy[FlowRun](
     "prefect-3",
@@ -60,6 +27,8 @@ PREFECT_3_FLOW_RUNS = Policy[FlowRun](
         flow_rules.FinishCancelling(),
         flow_rules.CancelWithoutInfrastructure(),
         flow_rules.PreventPendingButForOwner(),
+        deployment_rules.KeepDeploymentSlot(),
+        deployment_rules.TakeDeploymentSlot(),
         flow_rules.MarkOnlyScheduledLate(),
         pause_rules.PauseRunningOnce(),
         pause_rules.LeavePauseInTime(),
@@ -101,62 +70,156 @@ FORCED_FLOW_RUNS = {
     "orion": Policy[FlowRun]("orion, by force", []),
     "prefect-2": Policy[FlowRun]("prefect-2, by force", [flow_rules.CancelWithoutInfrastructure()]),
     "prefect-3": Policy[FlowRun](
-        "prefect-3, by force", [flow_rules.KeepPersistedResult(), flow_rules.CancelWithoutInfrastructure()]
+        "prefect-3, by force",
+        [
+            deployment_rules.KeepDeploymentSlot(),
+            flow_rules.KeepPersistedResult(),
+            flow_rules.CancelWithoutInfrastructure(),
+        ],
     ),
 }
 PREFECT_3_TASK_RUNS = Policy[TaskRun](
     "prefect-3",
     [
+        cache_rules.ServeCachedResult(),
         task_rules.KeepFinishedTaskRuns(),
         task_rules.RunOnlyInRunningFlowRuns(),
+        limit_rules.TakeTagSlotsTogether(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),
         task_rules.RetryFailedTaskRuns(),
         task_rules.NameReruns(),
         task_rules.NoteAttemptOfFlowRun(),
+        cache_rules.CacheResultUnderShortKey(),
+    ],
+)
+PREFECT_2_TASK_RUNS = Policy[TaskRun](
+    "prefect-2",
+    [
+        cache_rules.ServeCachedResult(),
+        task_rules.KeepFinishedTaskRuns(),
+        task_rules.RunOnlyInRunningFlowRuns(),
+        limit_rules.TakeTagSlots(),
+        task_rules.CopyScheduledTime(),
+        task_rules.WaitForScheduledTime(),
+        task_rules.RetryFailedTaskRuns(),
+        task_rules.NameReruns(),
+        task_rules.NoteAttemptOfFlowRun(),
+        cache_rules.CacheResult(),
+    ],
+)
+DEFERRED_TASK_RUNS = Policy[TaskRun](
+    "prefect-3, in the background",
+    [
+        cache_rules.ServeCachedResult(),
+        task_rules.KeepFinishedTaskRuns(),
+        order_rules.PreventPending(),
+        limit_rules.TakeTagSlotsTogether(),
+        task_rules.CopyScheduledTime(),
+        task_rules.WaitForScheduledTime(),
+        task_rules.RetryFailedTaskRuns(),
+        task_rules.NameReruns(),
+        task_rules.NoteAttemptOfFlowRun(),
+        cache_rules.CacheResultUnderShortKey(),
     ],
 )
 BACKGROUND_TASK_RUNS = Policy[TaskRun](
     "prefect-2, without a flow run",
     [
+        cache_rules.ServeCachedResult(),
         task_rules.KeepFinishedTaskRuns(),
         order_rules.PreventPending(),
+        limit_rules.TakeTagSlots(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),
         task_rules.RetryFailedTaskRuns(),
         task_rules.NameReruns(),
+        cache_rules.CacheResult(),
     ],
 )
 ORION_TASK_RUNS = Policy[TaskRun](
     "orion",
     [
+        cache_rules.ServeCachedResult(),
         task_rules.KeepTerminatedTaskRuns(),
         task_rules.GoForwardToCancelling(),
         task_rules.RunOnlyInRunningFlowRuns(),
+        limit_rules.TakeTagSlots(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),
         task_rules.RetryAnyFailedTaskRuns(),
         task_rules.NameReruns(),
         task_rules.NoteAttemptOfFlowRun(),
+        cache_rules.CacheResult(),
     ],
 )
 FORCED_TASK_RUNS = Policy[TaskRun]("by force", [])
+STRICT_FLOW_RUNS = Policy[FlowRun](
+    "strict",
+    [
+        flow_rules.PreventRepeatedTransition(),
+        strict_rules.ReopenForAReason[FlowRun](),
+        flow_rules.FinishCancelling(),
+        flow_rules.CancelWithoutInfrastructure(),
+        flow_rules.PreventPendingButForOwner(),
+        strict_rules.StepForward[FlowRun](),
+        deployment_rules.KeepDeploymentSlot(),
+        deployment_rules.TakeDeploymentSlot(),
+        flow_rules.MarkOnlyScheduledLate(),
+        pause_rules.PauseRunningOnce(),
+        pause_rules.LeavePauseInTime(),
+        flow_rules.CopyScheduledTime(),
+        flow_rules.WaitForScheduledTime(),
+        flow_rules.RetryFailedFlowRuns(),
+    ],
+)
+STRICT_TASK_RUNS = Policy[TaskRun](
+    "strict",
+    [
+        strict_rules.ReopenForAReason[TaskRun](),
+        cache_rules.ServeCachedResult(),
+        strict_rules.StepForward[TaskRun](),
+        task_rules.RunOnlyInRunningFlowRuns(),
+        limit_rules.TakeTagSlotsTogether(),
+        task_rules.CopyScheduledTime(),
+        task_rules.WaitForScheduledTime(),
+        task_rules.RetryFailedTaskRuns(),
+        task_rules.NameReruns(),
+        task_rules.NoteAttemptOfFlowRun(),
+        cache_rules.CacheResultUnderShortKey(),
+    ],
+)
 
-DIALECTS = ("orion", "prefect-2", "prefect-3")
-FLOW_RUN_POLICIES = {"orion": ORION_FLOW_RUNS, "prefect-2": PREFECT_2_FLOW_RUNS, "prefect-3": PREFECT_3_FLOW_RUNS}
-TASK_RUN_POLICIES = {"orion": ORION_TASK_RUNS, "prefect-2": PREFECT_3_TASK_RUNS, "prefect-3": PREFECT_3_TASK_RUNS}
+DIALECTS = ("orion", "prefect-2", "prefect-3", "strict")
+FLOW_RUN_POLICIES = {
+    "orion": ORION_FLOW_RUNS,
+    "prefect-2": PREFECT_2_FLOW_RUNS,
+    "prefect-3": PREFECT_3_FLOW_RUNS,
+    "strict": STRICT_FLOW_RUNS,
+}
+TASK_RUN_POLICIES = {
+    "orion": ORION_TASK_RUNS,
+    "prefect-2": PREFECT_2_TASK_RUNS,
+    "prefect-3": PREFECT_3_TASK_RUNS,
+    "strict": STRICT_TASK_RUNS,
+}
+FORCED_FLOW_RUN_POLICIES = {**FORCED_FLOW_RUNS, "strict": STRICT_FLOW_RUNS}
+FORCED_TASK_RUN_POLICIES = {**dict.fromkeys(DIALECTS, FORCED_TASK_RUNS), "strict": STRICT_TASK_RUNS}
 
 
 def flow_run_policy(dialect: str, force: bool) -> Policy[FlowRun]:
     """The policy that decides about a flow run for a caller of that dialect."""
-    return (FORCED_FLOW_RUNS if force else FLOW_RUN_POLICIES)[dialect]
+    return (FORCED_FLOW_RUN_POLICIES if force else FLOW_RUN_POLICIES)[dialect]
 
 
-def task_run_policy(dialect: str, force: bool, in_flow_run: bool) -> Policy[TaskRun]:
+def task_run_policy(dialect: str, force: bool, *, in_flow_run: bool, deferred: bool) -> Policy[TaskRun]:
     """The policy that decides about a task run for a caller of that dialect.
 
-    Server 2.20.25 has one of its own, which knows no force, for task runs without a flow run.
+    Task runs in the background have policies of their own, which know no force: server 3.9.1 tells them by the proposed
+    state, which is `deferred`, server 2.20.25 by their having no flow run.
     """
     if dialect == "prefect-2" and not in_flow_run:
         return BACKGROUND_TASK_RUNS
-    return FORCED_TASK_RUNS if force else TASK_RUN_POLICIES[dialect]
+    if dialect == "prefect-3" and deferred:
+        return DEFERRED_TASK_RUNS
+    return (FORCED_TASK_RUN_POLICIES if force else TASK_RUN_POLICIES)[dialect]

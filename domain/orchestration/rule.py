@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID, uuid5
 
@@ -19,12 +20,51 @@ from domain.task_run import TaskRun
 R = TypeVar("R", bound=Run)
 
 
+class Fact(Enum):
+    """What a rule may need to know beyond the run itself; it is looked up only for transitions it speaks about."""
+
+    FLOW_RUN = auto()
+    TAG_LIMITS = auto()
+    CACHED_STATE = auto()
+    DEPLOYMENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitFacts:
+    """What a rule gets to know of a concurrency limit.
+
+    `free` slots are below one where there is none, `wait_seconds` is after how long asking again is worth while, and
+    `holdings` are the ids by which slots are held.
+    """
+
+    id: UUID
+    name: str
+    limit: int
+    free: float
+    wait_seconds: float
+    holdings: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """What a rule gets to know of the deployment of a flow run: its limit, if it has one, and what to do at the limit.
+
+    `grace_seconds` is how long a slot is kept for a run that does not say that it is alive.
+    """
+
+    limit: LimitFacts | None
+    cancels_new: bool
+    grace_seconds: float
+
+
 @dataclass(slots=True)
 class Context(Generic[R]):
     """What a rule may look at: the run, the state it is in, the state proposed for it, and when this is decided.
 
     `proposed` is replaced as rules accept it in an altered form. `run_count` is the run's, if no rule reset it.
-    `flow_run` is the flow run of a task run, if it has one. `state_id` is the id that a state made by a rule gets.
+    `state_id` is the id that a state made by a rule gets, `lease_id` that of a lease it grants. The other fields are
+    facts, there only where a rule declared that it needs them: the flow run of a task run, the active limits on its
+    tags, the state cached under the proposed cache key, the deployment of a flow run. `renews_leases` is the caller's.
     """
 
     run: R
@@ -32,11 +72,19 @@ class Context(Generic[R]):
     proposed: State
     decided_at: datetime
     run_count: int
+    renews_leases: bool = False
     flow_run: FlowRun | None = None
+    limits: tuple[LimitFacts, ...] = ()
+    cached_state: State | None = None
+    deployment: DeploymentFacts | None = None
 
     @property
     def state_id(self) -> UUID:
         return uuid5(self.proposed.id, "replacement")
+
+    @property
+    def lease_id(self) -> UUID:
+        return uuid5(self.proposed.id, "lease")
 
 
 FlowRunContext = Context[FlowRun]
@@ -85,21 +133,28 @@ ACCEPT = Accept()
 class Rule(ABC, Generic[R]):
     """One rule, which speaks about transitions from some types of state to some others.
 
-    `before_any` says whether it speaks about a run that has no state yet, too.
+    `before_any` says whether it speaks about a run that has no state yet, too; `needs` names the facts it looks at.
     """
 
     from_types: ClassVar[frozenset[StateType]] = ALL_STATES
     to_types: ClassVar[frozenset[StateType]] = ALL_STATES
     before_any: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Fact]] = frozenset()
 
     @property
     def name(self) -> str:
         return type(self).__name__
 
-    def concerns(self, initial: State | None, proposed: State) -> bool:
-        if proposed.type not in self.to_types:
+    def concerns(self, initial: StateType | None, proposed: StateType) -> bool:
+        """Whether this rule speaks about transitions between these types of state."""
+        if proposed not in self.to_types:
             return False
-        return self.before_any if initial is None else initial.type in self.from_types
+        return self.before_any if initial is None else initial in self.from_types
+
+    @property
+    def states(self) -> str:
+        """What the rule states, in one sentence."""
+        return (self.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
 
     @abstractmethod
     def decide(self, context: Context[R]) -> Verdict:

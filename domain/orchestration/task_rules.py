@@ -6,7 +6,7 @@ Source of every rule: the transitions recorded against server 3.9.1, unless its 
 from domain.orchestration import scheduling
 from domain.orchestration.flow_rules import has_persisted_result
 from domain.orchestration.order_rules import GoForward, KeepTerminated
-from domain.orchestration.rule import ACCEPT, Abort, Accept, Reject, Rule, TaskRunContext, Verdict
+from domain.orchestration.rule import ACCEPT, Abort, Accept, Fact, Reject, Rule, TaskRunContext, Verdict
 from domain.states import TERMINAL, State, StateDetails, StateType
 from domain.task_run import TaskRun
 
@@ -15,6 +15,7 @@ class KeepFinishedTaskRuns(Rule[TaskRun]):
     """A finished task run is run again only where no result is stored, and then counts its attempts anew."""
 
     from_types = TERMINAL
+    needs = frozenset({Fact.FLOW_RUN})
 
     def decide(self, context: TaskRunContext) -> Verdict:
         initial, proposed = context.initial, context.proposed
@@ -37,6 +38,8 @@ class KeepTerminatedTaskRuns(KeepTerminated[TaskRun]):
     Source: server 2.7.12.
     """
 
+    needs = frozenset({Fact.FLOW_RUN})
+
     def decide(self, context: TaskRunContext) -> Verdict:
         completed = context.initial is not None and context.initial.type is StateType.COMPLETED
         if context.proposed.type is not StateType.RUNNING or completed or not _flow_run_retries(context):
@@ -56,6 +59,7 @@ class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
     """A task run starts only while its flow run is running; while that is paused, it is told to get ready later."""
 
     to_types = frozenset({StateType.RUNNING})
+    needs = frozenset({Fact.FLOW_RUN})
 
     def decide(self, context: TaskRunContext) -> Verdict:
         if context.run.flow_run_id is None or context.flow_run is None:
@@ -127,6 +131,7 @@ class NoteAttemptOfFlowRun(Rule[TaskRun]):
 
     to_types = frozenset({StateType.RUNNING})
     before_any = True
+    needs = frozenset({Fact.FLOW_RUN})
 
     def decide(self, context: TaskRunContext) -> Verdict:
         if context.flow_run is None:

@@ -44,6 +44,18 @@ class Table:
             table=sql.Identifier(self.name), stream=sql.Identifier(self.stream)
         )
 
+    @property
+    def drop(self) -> sql.Composed:
+        """Removes the rows whose keys are given as one JSON array of objects."""
+        typed = tuple((name, type) for name, type in self.columns if name in self.key)
+        same = [
+            sql.SQL("{}.{} = gone.{}").format(sql.Identifier(self.name), sql.Identifier(name), sql.Identifier(name))
+            for name, _ in typed
+        ]
+        return sql.SQL("DELETE FROM read.{table} USING json_to_recordset(%s) AS gone({typed}) WHERE {same}").format(
+            table=sql.Identifier(self.name), typed=_typed(typed), same=sql.SQL(" AND ").join(same)
+        )
+
 
 def _typed(columns: tuple[tuple[str, str], ...]) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(name) + sql.SQL(" ") + sql.SQL(type) for name, type in columns)
@@ -123,4 +135,56 @@ TASK_RUN_STATES = Table(
     (("task_run_id", "uuid"), *_STATE_COLUMNS),
     stream="task_run_id",
 )
-TABLES = (FLOWS, DEPLOYMENTS, FLOW_RUNS, FLOW_RUN_STATES, FLOW_RUN_INPUTS, TASK_RUNS, TASK_RUN_STATES)
+CACHED_RESULTS = Table(
+    "cached_results",
+    ("task_run_id", "version"),
+    (("task_run_id", "uuid"), ("version", "integer"), ("cache_key", "text"), ("cached_at", "timestamptz")),
+    stream="task_run_id",
+)
+CONCURRENCY_LIMITS = Table(
+    "concurrency_limits",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("name", "text"),
+        ("slots", "integer"),
+        ("active", "boolean"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("slot_decay_per_second", "double precision"),
+        ("level", "double precision"),
+        ("level_at", "timestamptz"),
+        ("denied_slots", "bigint"),
+        ("mean_occupancy", "double precision"),
+    ),
+)
+CONCURRENCY_SLOTS = Table(
+    "concurrency_slots",
+    ("limit_id", "holding"),
+    (
+        ("limit_id", "uuid"),
+        ("holding", "uuid"),
+        ("slots", "integer"),
+        ("since", "timestamptz"),
+        ("expires_at", "timestamptz"),
+        ("leased", "boolean"),
+        ("holder_type", "text"),
+        ("holder_id", "uuid"),
+        ("actor", "text"),
+    ),
+    stream="limit_id",
+)
+SNAPSHOTS = Table("snapshots", ("id",), (("id", "uuid"), ("version", "integer"), ("topic", "text"), ("doc", "text")))
+TABLES = (
+    FLOWS,
+    DEPLOYMENTS,
+    FLOW_RUNS,
+    FLOW_RUN_STATES,
+    FLOW_RUN_INPUTS,
+    TASK_RUNS,
+    TASK_RUN_STATES,
+    CACHED_RESULTS,
+    CONCURRENCY_LIMITS,
+    CONCURRENCY_SLOTS,
+    SNAPSHOTS,
+)
