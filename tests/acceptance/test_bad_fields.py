@@ -18,6 +18,7 @@ NEW_TASK_RUN = {"task_key": "key", "dynamic_key": "0"}
 PROPOSAL = {"state": {"type": "RUNNING"}}
 LINE = {"name": "n", "level": 20, "message": "m", "timestamp": "2026-01-01T00:00:00Z"}
 SET_STATE = "flow_runs/00000000-0000-0000-0000-000000000000/set_state"
+RESUME, INPUT = SET_STATE.replace("set_state", "resume"), SET_STATE.replace("set_state", "input")
 TOO_LATE, TOO_EARLY = "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"
 
 Where = list[str | int]
@@ -69,6 +70,15 @@ CASES: dict[str, Case] = {
     "proposal of null": (SET_STATE, {"state": None}, ["state"]),
     "proposal by an unknown force": (SET_STATE, PROPOSAL | {"force": "brute"}, ["force"]),
     "proposal with an unknown field": (SET_STATE, {"state": {"type": "RUNNING", "a": 1}}, ["state", "a"]),
+    "resuming with an input that is a list": (RESUME, {"run_input": []}, ["run_input"]),
+    "input without a value": (INPUT, {"key": "k"}, ["value"]),
+    "input of a number": (INPUT, {"key": "k", "value": 1}, ["value"]),
+    **{
+        f"input under the key {key!r}": (INPUT, {"key": key, "value": ""}, ["key"])
+        for key in ("", "K", "a_b", "a b", "a/b", "k\n", "\u00e9", None)
+    },
+    "inputs listed by no prefix": (f"{INPUT}/filter", {}, ["prefix"]),
+    "inputs listed without one key": (f"{INPUT}/filter", {"prefix": "", "exclude_keys": "k"}, ["exclude_keys"]),
     "log lines that are one": ("logs/", LINE, []),
     "log line without message": ("logs/", [LINE, LINE | {"message": None}], [1, "message"]),
     "log line of a level beyond all": ("logs/", [LINE | {"level": HUGE}], [0, "level"]),

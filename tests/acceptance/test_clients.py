@@ -22,7 +22,8 @@ from tests.support.stored_events import Stored, of_run, read_events, state_names
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCENARIOS = Path(__file__).parents[1] / "data" / "scenarios"
-OF_CLIENT = {2: ("a_hello", "c_subflow", "d_map"), 3: ("a_hello", "c_subflow", "d_map", "b_retries")}
+OF_BOTH = ("a_hello", "c_subflow", "d_map", "h_pause", "o_inputs")
+OF_CLIENT = {2: OF_BOTH, 3: (*OF_BOTH, "b_retries")}
 REQUIREMENTS = {2: CLIENT_2, 3: CLIENT_3}
 ALL = [(client, scenario) for client, scenarios in OF_CLIENT.items() for scenario in scenarios]
 LIFE = ["Pending", "Running", "Completed"]
@@ -141,3 +142,21 @@ def test_the_ledger_holds_the_retries_of_a_task_that_its_client_reported(played:
     (task_run,) = played.task_runs(creation)
     attempts = ["AwaitingRetry", "Retrying"] * 2
     assert state_names(played.of(task_run)) == ["Pending", "Running", *attempts, "Completed"]
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_holds_a_pause_who_ended_it_and_that_another_was_never_ended(played: Played, client: int) -> None:
+    resumed, timed_out = map(played.of, played.flow_runs(client, "h-pause"))
+    assert state_names(resumed) == ["Pending", "Running", "Paused", "Running", "Completed"]
+    assert state_names(timed_out) == ["Pending", "Running", "Paused", "Failed"]
+    (failure,) = (event for event in timed_out if event.topic == "FlowRun.StateSet" and "rule" in event.facts)
+    assert failure.facts["rule"].startswith("LeavePause")
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_holds_what_a_paused_flow_asked_and_what_it_was_answered(played: Played, client: int) -> None:
+    (creation,) = played.flow_runs(client, "o-pause-input")
+    written = {e.facts["key"]: e.facts["value"] for e in played.of(creation) if e.topic == "FlowRun.InputWritten"}
+    assert written["paused-1-response"] == '{"n":5,"name":"y"}'
+    assert written["paused-2-response"] == "{}"
+    assert written["paused-2-description"] == '"again"'

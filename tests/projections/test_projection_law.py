@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.commands.command import Command
+from domain.commands.flow_run_inputs import DeleteFlowRunInput, ResumeFlowRun, WriteFlowRunInput
 from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow, UpdateFlow
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
@@ -30,6 +31,7 @@ TASKS = [UUID(int=n) for n in (21, 22, 23)]
 
 types = st.sampled_from([type.value for type in StateType])
 runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans()
+input_keys = st.sampled_from("kl")
 tags = st.lists(st.sampled_from(["a", "b"]), max_size=2)
 
 
@@ -82,6 +84,9 @@ commands = st.one_of(
     asked(UpdateFlowRun, id=runs, changes=st.builds(FlowRunChanges, name=st.sampled_from("xy"), tags=tags)),
     asked(LabelFlowRun, id=runs, labels=st.dictionaries(st.sampled_from("lm"), st.booleans(), max_size=2)),
     asked(UpdateTaskRun, id=tasks, name=st.sampled_from("xy")),
+    asked(WriteFlowRunInput, id=runs, input_id=st.uuids(), key=input_keys, value=st.text("ab"), sender=st.none()),
+    asked(DeleteFlowRunInput, id=runs, key=input_keys),
+    asked(ResumeFlowRun, id=runs, state_id=st.uuids(), run_input=st.none()),
     asked(DeleteFlowRun, id=runs),
     asked(DeleteTaskRun, id=tasks),
     st.builds(_report, tasks, runs, types, st.integers(0, 5), st.none() | st.integers(0, 5)),
