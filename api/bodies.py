@@ -19,6 +19,11 @@ FLOW_NAME = r"^[^/%&><]+$"
 LONGEST_FLOW_NAME = 500
 LONGEST_CACHE_KEY = 2000
 
+LATER_THAN_2_20 = frozenset({"deferred", "traceparent", "deployment_concurrency_lease_id"})
+LATER_THAN_2_7 = frozenset({"retriable", "run_input_keyset", "task_parameters_id", "transition_id"})
+UNKNOWN_DETAILS: dict[str, frozenset[str]] = {"prefect-2": LATER_THAN_2_20, "orion": LATER_THAN_2_20 | LATER_THAN_2_7}
+"""The details of states that the server of a dialect takes no notice of. Source: the recorded API descriptions."""
+
 
 class Body(BaseModel):
     """A body that must not hold fields nobody knows."""
@@ -41,8 +46,14 @@ class StateBody(Body):
     id: UUID | None = None
     timestamp: Time | None = None
 
-    def proposed(self) -> ProposedState:
-        return ProposedState(new_id(), self.type, self.name, self.message, self.data, self.state_details)
+    def proposed(self, dialect: str) -> ProposedState:
+        """The state as the server of that dialect would understand it."""
+        details = self.state_details
+        ignored = details.model_fields_set & UNKNOWN_DETAILS.get(dialect, frozenset())
+        if ignored:
+            fields = type(details).model_fields
+            details = details.model_copy(update={name: fields[name].default for name in ignored})
+        return ProposedState(new_id(), self.type, self.name, self.message, self.data, details)
 
 
 def pending() -> ProposedState:

@@ -10,6 +10,7 @@ from domain.events import Event
 from domain.flow import Labels
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
+from domain.states import State, StateType
 
 INPUT_KEY = r"^[a-z0-9-]+$"
 """What keys of inputs look like. Source: servers 2.20.25 and 3.9.1."""
@@ -196,6 +197,17 @@ class FlowRun(Run):
                 self.deleted = True
             case _:
                 super().fold(event)
+
+    def enter(self, state: State) -> None:
+        """A run that resumes goes on with the attempt it was paused in, and no longer counts as resuming.
+
+        Source: servers 2.7.12, 2.20.25 and 3.9.1.
+        """
+        attempts = self.run_count
+        super().enter(state)
+        if state.type is StateType.RUNNING and self.empirical_policy.resuming:
+            self.run_count = attempts
+            self.empirical_policy = self.empirical_policy.model_copy(update={"resuming": False})
 
     def related_ids(self) -> Iterable[UUID]:
         if self.parent_task_run_id is not None:

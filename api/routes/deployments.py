@@ -153,7 +153,7 @@ async def delete_deployment(call: Call) -> Answer:
 )
 async def create_flow_run_of_deployment(call: Call, body: DeploymentFlowRunCreate) -> Answer:
     id, run_id, asked = call.id(), new_id(), body.asked()
-    state = body.state.proposed() if body.state else first_state(call.dialect)
+    state = body.state.proposed(call.dialect) if body.state else first_state(call.dialect)
 
     def command(checked: int | None) -> Command:
         return CreateFlowRunOfDeployment(

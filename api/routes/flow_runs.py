@@ -30,7 +30,9 @@ NONE = "There is none"
     answers={201: "A new state was set", 200: "The run stays in its state", 404: NONE},
 )
 async def set_flow_run_state(call: Call, body: SetStateBody) -> Answer:
-    command = SetFlowRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
+    command = SetFlowRunState(
+        caller=call.caller, id=call.id(), state=body.state.proposed(call.dialect), force=body.force
+    )
     return orchestrated(await call.execute(command))
 
 
@@ -49,7 +51,7 @@ async def read_flow_run(call: Call) -> Answer:
 )
 async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
     given = {**dict(body), "name": run_name(body.name), "labels": body.labels or {}}
-    state = body.state.proposed() if body.state else pending()
+    state = body.state.proposed(call.dialect) if body.state else pending()
     command = CreateFlowRun(caller=call.caller, id=new_id(), facts=FlowRunFacts(**given), state=state)
     return made(await call.execute(command))
 

@@ -25,7 +25,9 @@ NONE = "There is none"
     answers={201: "A new state was set", 200: "The run stays in its state", 404: NONE},
 )
 async def set_task_run_state(call: Call, body: SetStateBody) -> Answer:
-    command = SetTaskRunState(caller=call.caller, id=call.id(), state=body.state.proposed(), force=body.force)
+    command = SetTaskRunState(
+        caller=call.caller, id=call.id(), state=body.state.proposed(call.dialect), force=body.force
+    )
     return orchestrated(await call.execute(command))
 
 
@@ -44,7 +46,7 @@ async def read_task_run(call: Call) -> Answer:
 )
 async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
     facts = TaskRunFacts(**{**dict(body), "name": run_name(body.name), "labels": body.labels or {}})
-    state = body.state.proposed() if body.state else pending()
+    state = body.state.proposed(call.dialect) if body.state else pending()
     id = body.id or new_id()
     command = CreateTaskRun(caller=call.caller, id=id, chosen_id=body.id is not None, facts=facts, state=state)
     return made(await call.execute(command))

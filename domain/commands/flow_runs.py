@@ -27,8 +27,8 @@ from domain.flow_run import (
     FlowRunUpdated,
 )
 from domain.keys import Key
+from domain.orchestration import flow_rules
 from domain.orchestration.deployment_rules import UNDER_WAY
-from domain.orchestration.flow_rules import RetryFailedFlowRuns
 from domain.orchestration.policies import flow_run_policy
 from domain.orchestration.policy import Policy
 from domain.orchestration.rule import Fact, FlowRunContext
@@ -36,7 +36,7 @@ from domain.session import Session
 from domain.states import ALL_STATES, StateType
 from domain.task_run import TaskRun
 
-KEEP_SLOTS = frozenset({RetryFailedFlowRuns.__name__})
+KEEP_SLOTS = frozenset({flow_rules.RetryFailedFlowRuns.__name__})
 """The rules whose states a run waits in with its process alive, and so with its slots."""
 
 TASK_RUNS_PER_DELETION = 500
@@ -120,7 +120,7 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
     ruling = policy.decide(context)
     if ruling.state is None:
         refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
-        return answer(ruling, None, run.state)
+        return answer(ruling, None, run.state, session.caller.dialect)
     entered = own_state(ruling.state, run.id, run.parent_task_run_id)
     facts = transition_facts(proposed, entered, ruling, session, force)
     grace = timedelta(seconds=context.deployment.grace_seconds if context.deployment else 0)

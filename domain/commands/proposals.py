@@ -15,9 +15,16 @@ from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateSet
 
 
-def answer(ruling: Ruling, entered: State | None, current: State | None) -> OrchestrationResult:
-    """The answer to a proposal: the state that was entered, or else the one the run stays in."""
+def answer(
+    ruling: Ruling, entered: State | None, current: State | None, dialect: str = "prefect-3"
+) -> OrchestrationResult:
+    """The answer to a proposal: the state that was entered, or else the one the run stays in.
+
+    Server 2.7.12 leaves the data of the latter out.
+    """
     state, wrote = entered or current, entered is not None
+    if entered is None and state is not None and state.data is not None and dialect == "orion":
+        state = state.model_copy(update={"data": None})
     match ruling.verdict:
         case Accept():
             return OrchestrationResult("ACCEPT", state, {"type": "accept_details"}, wrote)
@@ -50,10 +57,19 @@ def refuse(session: Session, run: Run, kind: type[TransitionRefused], proposed: 
 
 def transition_facts(proposed: State, entered: State, ruling: Ruling, session: Session, force: bool) -> dict[str, Any]:
     """The fields of the event that records an accepted or replaced transition."""
-    facts: dict[str, Any] = {**ruling.facts, "state": entered, "dialect": session.caller.dialect, "force": force}
+    dialect = session.caller.dialect
+    facts: dict[str, Any] = {**ruling.facts, "state": lasting(entered, dialect), "dialect": dialect, "force": force}
     if isinstance(ruling.verdict, Reject):
         facts.update(proposed=proposed, rule=ruling.rule, reason=ruling.verdict.reason)
     return facts
+
+
+def lasting(state: State, dialect: str) -> State:
+    """The state as it is kept: servers 2.20.25 and 3.9.1 do not keep the note that a result was not stored."""
+    data = state.data
+    if dialect == "orion" or not isinstance(data, dict) or data.get("type") != "unpersisted":
+        return state
+    return state.model_copy(update={"data": None})
 
 
 def own_state(state: State, flow_run_id: UUID | None, task_run_id: UUID | None) -> State:

@@ -135,7 +135,7 @@ class SetTaskRunState(CommandOnOne):
         ruling = policy.decide(context)
         if ruling.state is None:
             refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
-            return answer(ruling, None, run.state)
+            return answer(ruling, None, run.state, session.caller.dialect)
         entered = own_state(ruling.state, run.flow_run_id, run.id)
         facts = transition_facts(proposed, entered, ruling, session, self.force)
         slots.record_transition(session, run, TaskRunStateSet, facts, holds_in=HOLDS_SLOTS, holder=holder_of(run))

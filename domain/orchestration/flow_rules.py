@@ -46,7 +46,15 @@ class KeepFinishedFlowRuns(Rule[FlowRun]):
                 return Reject(KeepPersistedResult.REASON)
         if proposed.type is StateType.SCHEDULED and context.run.deployment_id is None:
             return Abort("Cannot reschedule a run without an associated deployment.")
-        return ACCEPT
+        return ACCEPT if proposed.is_terminal else _begin_again(context)
+
+
+def _begin_again(context: FlowRunContext) -> Verdict:
+    """The verdict by which a finished run goes on, with nothing left of its pauses and retries."""
+    policy = context.run.empirical_policy
+    how = "reschedule" if context.proposed.type is StateType.SCHEDULED else None
+    fresh = policy.model_copy(update={"resuming": False, "pause_keys": [], "retry_type": how})
+    return ACCEPT if fresh == policy else Accept(facts={"empirical_policy": fresh})
 
 
 class KeepFinishedFlowRunsLoosely(KeepFinishedFlowRuns):
@@ -164,14 +172,32 @@ class WaitForScheduledTime(Rule[FlowRun]):
 class RetryFailedFlowRuns(Rule[FlowRun]):
     """A running run that fails is scheduled again while it has retries left; what its pauses left behind is cleared."""
 
+    retry_type: str | None = "in_process"
+    clears_type_at_end = True
     from_types = frozenset({StateType.RUNNING})
     to_types = frozenset({StateType.FAILED})
 
     def decide(self, context: FlowRunContext) -> Verdict:
         policy = context.run.empirical_policy
         if context.run_count > policy.allowed_retries:
-            if policy.retry_type is None:
+            if policy.retry_type is None or not self.clears_type_at_end:
                 return ACCEPT
             return Accept(facts={"empirical_policy": policy.model_copy(update={"retry_type": None})})
-        changed = policy.model_copy(update={"retry_type": "in_process", "resuming": False, "pause_keys": []})
+        changed = policy.model_copy(update={"retry_type": self.retry_type, "resuming": False, "pause_keys": []})
         return scheduling.retry_after(context, policy.delay, empirical_policy=changed)
+
+
+class RetryFailedFlowRunsInProcess(RetryFailedFlowRuns):
+    """As RetryFailedFlowRuns, but the run is still said to be retried once it has failed for good.
+
+    Source: server 2.20.25.
+    """
+
+    clears_type_at_end = False
+
+
+class RetryFailedFlowRunsSilently(RetryFailedFlowRuns):
+    """As RetryFailedFlowRuns, but nothing says how the run is retried. Source: server 2.7.12."""
+
+    retry_type = None
+    clears_type_at_end = False

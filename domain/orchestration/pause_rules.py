@@ -18,26 +18,45 @@ class PauseRunningOnce(Rule[FlowRun]):
     to_types = frozenset({StateType.PAUSED})
     before_any = True
 
+    def verb(self, details: StateDetails) -> str:
+        """The word for what the run was to do."""
+        return "suspend" if details.pause_reschedule else "pause"
+
+    def not_suspended(self, what: str) -> Abort:
+        """The verdict on suspending what cannot be suspended."""
+        return Abort(f"Cannot suspend {what}.")
+
     def decide(self, context: FlowRunContext) -> Verdict:
         run, details = context.run, context.proposed.state_details
-        verb = "suspend" if details.pause_reschedule else "pause"
+        verb = self.verb(details)
         if context.initial is None or context.initial.type is not StateType.RUNNING:
             return Reject(f"Cannot {verb} flows that are not currently running.")
         key = NO_KEY if details.pause_key is None else details.pause_key
         if key in run.empirical_policy.pause_keys:
             return Reject(f"This {verb} has already fired.")
         if details.pause_reschedule and run.parent_task_run_id is not None:
-            return Abort("Cannot suspend subflows.")
+            return self.not_suspended("subflows")
         if details.pause_reschedule and run.deployment_id is None:
-            return Abort("Cannot suspend flows without a deployment.")
+            return self.not_suspended("flows without a deployment")
         keys = [*run.empirical_policy.pause_keys, key]
         return Accept(facts={"empirical_policy": run.empirical_policy.model_copy(update={"pause_keys": keys})})
+
+
+class PauseRunningOnceInOneWord(PauseRunningOnce):
+    """As PauseRunningOnce, which calls suspending a pause with the reschedule option. Source: server 2.7.12."""
+
+    def verb(self, details: StateDetails) -> str:
+        return "pause"
+
+    def not_suspended(self, what: str) -> Abort:
+        return Abort(f"Cannot pause {what} with the reschedule option.")
 
 
 class LeavePauseInTime(Rule[FlowRun]):
     """A paused run leaves its pause before the pause times out, a suspended one only through its deployment.
 
-    Whatever becomes of the proposal, the run is noted to be resuming; one that is scheduled again forgets its pauses.
+    Whatever becomes of the proposal, the run is noted to be resuming; one whose process ended in a pause, so that it is
+    scheduled again, forgets its pauses.
     """
 
     from_types = frozenset({StateType.PAUSED})
@@ -65,7 +84,7 @@ class LeavePauseInTime(Rule[FlowRun]):
         if details.pause_timeout is not None and details.pause_timeout < context.decided_at:
             failed = _never_resumed(context, word)
             return Reject("The flow run pause has timed out and can no longer resume.", failed, resuming)
-        if self.forgets_pauses and proposed.type is StateType.SCHEDULED:
+        if self.forgets_pauses and proposed.type is StateType.SCHEDULED and not details.pause_reschedule:
             forgotten = {"resuming": False, "pause_keys": [], "retry_type": "reschedule"}
             return Accept(facts={"empirical_policy": policy.model_copy(update=forgotten)})
         return Accept(facts=resuming)

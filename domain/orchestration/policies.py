@@ -50,7 +50,7 @@ PREFECT_2_FLOW_RUNS = Policy[FlowRun](
         pause_rules.LeavePauseBeforeCancelling(),
         flow_rules.CopyScheduledTime(),
         flow_rules.WaitForScheduledTime(),
-        flow_rules.RetryFailedFlowRuns(),
+        flow_rules.RetryFailedFlowRunsInProcess(),
     ],
 )
 ORION_FLOW_RUNS = Policy[FlowRun](
@@ -59,11 +59,11 @@ ORION_FLOW_RUNS = Policy[FlowRun](
         order_rules.KeepTerminated(),
         flow_rules.FinishCancelling(),
         order_rules.GoForward(),
-        pause_rules.PauseRunningOnce(),
+        pause_rules.PauseRunningOnceInOneWord(),
         pause_rules.LeavePauseAsPaused(),
         flow_rules.CopyScheduledTime(),
         flow_rules.WaitForScheduledTime(),
-        flow_rules.RetryFailedFlowRuns(),
+        flow_rules.RetryFailedFlowRunsSilently(),
     ],
 )
 FORCED_FLOW_RUNS = {
@@ -143,7 +143,7 @@ ORION_TASK_RUNS = Policy[TaskRun](
         cache_rules.ServeCachedResult(),
         task_rules.KeepTerminatedTaskRuns(),
         task_rules.GoForwardToCancelling(),
-        task_rules.RunOnlyInRunningFlowRuns(),
+        task_rules.RunOnlyInRunningFlowRunsPlainly(),
         limit_rules.TakeTagSlots(),
         task_rules.CopyScheduledTime(),
         task_rules.WaitForScheduledTime(),

@@ -56,7 +56,8 @@ class Policy(Generic[R]):
     def decide(self, context: Context[R], heard: list[Opinion] | None = None) -> Ruling:
         """The ruling on a proposal; it leaves the context's proposal as the rules altered it.
 
-        What each rule said on the way is added to `heard`.
+        What each rule said on the way is added to `heard`. Where no state is entered, what rules that accepted would
+        have brought about does not happen.
         """
         facts: dict[str, Any] = {}
         for rule in self._plan(context.initial, context.proposed)[0]:
@@ -71,9 +72,10 @@ class Policy(Generic[R]):
                 if facts.get("resets_run_count"):
                     context.run_count = 0
             elif isinstance(verdict, Reject):
-                return Ruling(verdict, rule.name, verdict.state, {**facts, **verdict.facts})
+                kept = facts if verdict.state is not None else {}
+                return Ruling(verdict, rule.name, verdict.state, {**kept, **verdict.facts})
             else:
-                return Ruling(verdict, rule.name, None, facts)
+                return Ruling(verdict, rule.name, None, {})
         return Ruling(ACCEPT, None, context.proposed, facts)
 
     def explain(self, context: Context[R]) -> tuple[Ruling, list[Opinion]]:

@@ -3,6 +3,7 @@
 Source of every rule: the transitions recorded against server 3.9.1, unless its docstring names another.
 """
 
+from domain.flow_run import FlowRun
 from domain.orchestration import scheduling
 from domain.orchestration.flow_rules import has_persisted_result
 from domain.orchestration.order_rules import GoForward, KeepTerminated
@@ -70,7 +71,20 @@ class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
         if held is not StateType.PAUSED:
             return Abort("The enclosing flow must be running to begin task execution.")
         reason = f"The flow is paused, new tasks can execute after resuming flow run: {context.flow_run.id}."
-        return Reject(reason, _not_ready(context))
+        return Reject(reason, self.not_ready(context, context.flow_run))
+
+    def not_ready(self, context: TaskRunContext, flow_run: FlowRun) -> State:
+        """The state in which a task run waits for its flow run: paused for as long."""
+        pause = flow_run.state.state_details if flow_run.state else StateDetails()
+        timeout, reschedule = pause.pause_timeout, pause.pause_reschedule
+        return not_ready(context, StateDetails(deferred=False, pause_timeout=timeout, pause_reschedule=reschedule))
+
+
+class RunOnlyInRunningFlowRunsPlainly(RunOnlyInRunningFlowRuns):
+    """As RunOnlyInRunningFlowRuns, but the task run is not told for how long it waits. Source: server 2.7.12."""
+
+    def not_ready(self, context: TaskRunContext, flow_run: FlowRun) -> State:
+        return not_ready(context, StateDetails(deferred=False))
 
 
 class CopyScheduledTime(Rule[TaskRun]):
@@ -145,11 +159,12 @@ def _flow_run_retries(context: TaskRunContext) -> bool:
     return flow_run is not None and context.run.flow_run_run_count < flow_run.run_count
 
 
-def _not_ready(context: TaskRunContext) -> State:
+def not_ready(context: TaskRunContext, details: StateDetails) -> State:
+    """The state of a task run whose flow run is paused."""
     return State(
         id=context.state_id,
         type=StateType.PAUSED,
         name="NotReady",
         timestamp=context.decided_at,
-        state_details=StateDetails(deferred=False),
+        state_details=details,
     )
