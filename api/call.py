@@ -1,6 +1,7 @@
 """One HTTP request as an endpoint sees it: who calls, what was sent, and what the endpoint may use to answer."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,7 @@ from api.errors import ClientGone, InvalidRequest, Refused
 from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
-from domain.commands.command import Answer, Caller, Command
+from domain.commands.command import Answer, Caller, Command, Once
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,13 +35,15 @@ class Services:
 class Call:
     """One request. Its headers are read once; of several that name the same, the last one counts."""
 
-    __slots__ = ("_headers", "_receive", "_scope", "services", "size")
+    __slots__ = ("_commands", "_content", "_headers", "_receive", "_scope", "services", "size")
 
     def __init__(self, scope: Scope, receive: Receive, services: Services) -> None:
         self.services = services
         self._scope = scope
         self._receive = receive
         self.size = 0
+        self._commands = 0
+        self._content = b""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
     def header(self, name: bytes) -> str | None:
@@ -121,8 +124,23 @@ class Call:
             raise Refused(403, "Pages of other origins may not write here.")
 
     async def execute(self, command: Command) -> Answer:
-        """The answer to a command, once it is durable. Raises the LedgerError that it failed with."""
+        """The answer to a command, once it is durable. Raises the LedgerError that it failed with.
+
+        With an `Idempotency-Key` header the same request has one effect and one answer, however often it is sent; of a
+        request that takes several commands each is told apart by its place.
+        """
+        key = self.header(b"idempotency-key")
+        if key:
+            command = replace(command, once=Once(f"{key}#{self._commands}", self._fingerprint()))
+            self._commands += 1
         return await self.services.queue.execute(command, self.size)
+
+    def _fingerprint(self) -> bytes:
+        """SHA-256 over what the request asks for."""
+        scope = self._scope
+        digest = hashlib.sha256(f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n")
+        digest.update(self._content)
+        return digest.digest()
 
     async def body(self) -> bytes:
         """The body as it was sent. Raises Refused (413) beyond the limit, ClientGone when it never came whole."""
@@ -142,7 +160,8 @@ class Call:
                 raise _too_large(limit)
             chunks.append(chunk)
         self.size = size
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return self._content
 
     async def parse(self, model: type[M]) -> M:
         """The body as the model that it must fit; no body counts as {}. Raises InvalidRequest (422), Refused (413)."""

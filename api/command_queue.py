@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 
+from domain.answers import Outcome
 from domain.commands.command import Answer, Command
 from domain.errors import ForeignShape, StoreUnavailable
-from domain.ledger import Ledger, Outcome
+from domain.ledger import Ledger
 
 CAPACITY = 10_000
 """Most commands that may wait; beyond that callers are told to come back."""

@@ -14,6 +14,7 @@ from domain.errors import (
     IdTaken,
     InputKeyTaken,
     InputNotFound,
+    KeyReused,
     MissingReference,
     MoreThanLimit,
     NameTaken,
@@ -93,7 +94,7 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": INPUT_NOT_FOUND}, 404)
     if isinstance(error, InputKeyTaken):
         return answer({"detail": "A flow run input with this key already exists."}, 409)
-    if isinstance(error, MoreThanLimit | NoSlotDecay):
+    if isinstance(error, MoreThanLimit | NoSlotDecay | KeyReused):
         return answer({"detail": str(error)}, 422)
     if isinstance(error, MissingReference | IdTaken | NameTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)

@@ -91,6 +91,14 @@ class ParametersUnchecked(LedgerError):
         self.schema = schema
 
 
+class KeyReused(LedgerError):
+    """A request carries the idempotency key of another one that asked for something else."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("This idempotency key was used for another request")
+        self.key = key
+
+
 class NoSuchLimit(LedgerError):
     """The concurrency limit that a command names, by its id or its name, does not exist."""
 

@@ -1,7 +1,7 @@
 """The ledger: it takes the commands that wait, decides them one after the other, and records what happened, as one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain.aggregate import SNAPSHOT, Aggregate, Snapshot, SnapshotAggregate
-from domain.commands.command import Answer, Command, Made
+from domain.answers import Answers, Outcome
+from domain.commands.command import Command, Made
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
 from domain.errors import ForeignShape, StoreUnavailable, UnknownTopic, Unstorable
@@ -32,15 +33,6 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "ConcurrencyLimit": ConcurrencyLimit,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one command: its answer, or the error that says why nothing happened."""
-
-    command: Command
-    answer: Answer = None
-    error: Exception | None = None
 
 
 class Ledger(Application[UUID]):
@@ -105,7 +97,7 @@ class Ledger(Application[UUID]):
                 desk = _Desk(self, transaction)
                 outcomes = desk.decide_all(take())
                 desk.write()
-                outcomes = [desk.with_document(outcome) for outcome in outcomes]
+                outcomes = desk.answered([desk.with_document(outcome) for outcome in outcomes])
         except BaseException:
             if desk is not None:
                 self._forget(desk.touched)
@@ -175,6 +167,7 @@ class _Desk:
         self._batch = Batch(self._now)
         self._keys: dict[Key, UUID | None] = {}
         self._results = CachedResults(transaction.cached_results)
+        self._answers = Answers(transaction.answers)
         self._unknown: set[UUID] = set()
         self.touched: set[UUID] = set()
 
@@ -189,7 +182,8 @@ class _Desk:
         related = {id for first in wanted for id in self._related(first)}
         related.update(id for key in further if (id := self._keys[key]) is not None)
         self.prefetch(related)
-        return [self._decide(command) for command in commands]
+        self._answers.load(commands)
+        return [self._decide(command, place) for place, command in enumerate(commands)]
 
     def write(self) -> None:
         batch = self._batch
@@ -198,21 +192,34 @@ class _Desk:
         if batch.stored or batch.repeats:
             self._transaction.write(batch)
 
+    def answered(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """The outcomes as callers get them; those that may be asked for again are kept."""
+        outcomes = self._answers.repeated(outcomes)
+        kept = self._answers.to_keep(outcomes)
+        if kept:
+            self._transaction.keep_answers(kept, self._now)
+        return outcomes
+
     def with_document(self, outcome: Outcome) -> Outcome:
-        if not isinstance(outcome.answer, Made):
+        if not isinstance(outcome.answer, Made) or outcome.answer.document:
             return outcome
         aggregate = self.load(outcome.answer.id)
         if aggregate is None:
             raise LookupError(f"The aggregate {outcome.answer.id} that was just made is gone")
         return replace(outcome, answer=replace(outcome.answer, document=self._transaction.document(aggregate)))
 
-    def _decide(self, command: Command) -> Outcome:
+    def _decide(self, command: Command, place: int) -> Outcome:
+        given = self._answers.given(command, place)
+        if given is not None:
+            return given
         self._now = self._ledger.now(self._now)
         session = Session(command.caller, self._now, self)
         try:
             answer = command.decide(session)
         except Exception as error:
             return Outcome(command, error=error)
+        if session.events:
+            self._answers.take_note(command, place)
         self._settle(session)
         return Outcome(command, answer)
 

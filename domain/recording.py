@@ -11,6 +11,7 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
 from domain.aggregate import Aggregate
+from domain.answers import KeptAnswer
 from domain.events import Event
 from domain.keys import Key
 from domain.result_cache import CachedResult
@@ -57,6 +58,12 @@ class Transaction(Protocol):
 
     def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
         """The states that are cached under a key, newest first."""
+
+    def answers(self, keys: Iterable[str]) -> Mapping[str, KeptAnswer]:
+        """The answers that are kept under idempotency keys, of those that are."""
+
+    def keep_answers(self, answers: Iterable[KeptAnswer], at: datetime) -> None:
+        """Keep the answers to requests that may come again; those of long ago may go."""
 
     def write(self, batch: Batch) -> None:
         """Append the events at the next positions, seal them, move the keys, project the rows.

@@ -113,6 +113,13 @@ class Session:
         else:
             self.record(run, kind, **facts)
 
+    def discard(self) -> None:
+        """Take back all that was said: the command only asked."""
+        self.events.clear()
+        self.keys.clear()
+        self.repeats.clear()
+        self.touched.clear()
+
     def _event(self, aggregate: Aggregate, kind: type[E], facts: dict[str, Any]) -> E:
         return kind(
             originator_id=aggregate.id,

@@ -94,7 +94,7 @@ class TaskRunStateSet(StateSet):
     flow_run_run_count: int | None = None
     mirrored_from: UUID | None = None
     resets_run_count: bool = False
-    caches_result: bool = False
+    caches_result: Literal[True] | None = None
 
 
 class TaskRunTransitionRefused(TransitionRefused):

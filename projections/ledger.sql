@@ -34,3 +34,14 @@ CREATE TABLE IF NOT EXISTS ledger.keys (
     id   uuid NOT NULL,
     PRIMARY KEY (kind, key)
 );
+
+-- The answers to requests that carried an idempotency key, so that the same request has the same answer when it comes again.
+CREATE TABLE IF NOT EXISTS ledger.answers (
+    key         text COLLATE "C" PRIMARY KEY,
+    -- SHA-256 over what was asked: the key of another request is not taken for a repetition.
+    request     bytea       NOT NULL,
+    answer      text        NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+-- Finds the oldest, which go after some days.
+CREATE INDEX IF NOT EXISTS answers_recorded_at ON ledger.answers (recorded_at);

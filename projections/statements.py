@@ -74,6 +74,19 @@ ON CONFLICT (originator_id, originator_version)
 DO UPDATE SET times = seen.times + excluded.times, last_at = excluded.last_at
 """
 
+ANSWERS = "SELECT key, request, answer FROM ledger.answers WHERE key = ANY(%s)"
+
+KEEP_ANSWERS = """
+INSERT INTO ledger.answers (key, request, answer, recorded_at)
+SELECT key, decode(request, 'hex'), answer, %s
+FROM json_to_recordset(%s) AS kept(key text, request text, answer text)
+"""
+
+FORGET_ANSWERS = """
+DELETE FROM ledger.answers
+WHERE key IN (SELECT key FROM ledger.answers WHERE recorded_at < %s ORDER BY recorded_at LIMIT 100)
+"""
+
 SELECT_EVENTS = """
 SELECT originator_id, originator_version, topic, state FROM ledger.events
 WHERE originator_id = %(id)s AND originator_version > %(gt)s AND originator_version <= %(lte)s
@@ -99,7 +112,7 @@ NEW_IDENTITY = "UPDATE ledger.identity SET id = gen_random_uuid()"
 
 def clear(read_tables: Iterable[str]) -> sql.Composed:
     """Empties the ledger, its telemetry and its read tables."""
-    kept = [("ledger", name) for name in ("events", "seals", "keys")]
+    kept = [("ledger", name) for name in ("events", "seals", "keys", "answers")]
     kept += [("telemetry", name) for name in ("logs", "repeated_refusals")]
     tables = [sql.Identifier(schema, name) for schema, name in [*kept, *(("read", name) for name in read_tables)]]
     return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))

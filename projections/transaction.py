@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from psycopg.types.json import Json
 from pydantic_core import to_json
 
 from domain.aggregate import Aggregate
+from domain.answers import KeptAnswer
+from domain.commands.command import Once
 from domain.errors import ForeignShape
 from domain.keys import Key, short
 from domain.recording import Batch
@@ -26,6 +28,9 @@ from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
 from projections.tables import TABLES
+
+ANSWERS_KEPT_FOR = timedelta(days=7)
+"""For how long a request that is sent again under its idempotency key is answered as it was at first."""
 
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
@@ -78,6 +83,24 @@ class PostgresTransaction:
     def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
         rows = self._cursor.execute(statements.CACHED_RESULTS, [short(cache_key)])
         return [CachedResult(id, State.model_validate_json(doc)) for id, doc in rows]
+
+    def answers(self, keys: Iterable[str]) -> Mapping[str, KeptAnswer]:
+        rows = self._cursor.execute(statements.ANSWERS, [[short(key) for key in keys]])
+        found = {key: (request, answer) for key, request, answer in rows}
+        return {
+            key: KeptAnswer(Once(key, request), answer.encode())
+            for key in keys
+            if (kept := found.get(short(key))) is not None
+            for request, answer in [kept]
+        }
+
+    def keep_answers(self, answers: Iterable[KeptAnswer], at: datetime) -> None:
+        rows = [
+            {"key": short(kept.once.key), "request": kept.once.request.hex(), "answer": kept.answer.decode()}
+            for kept in answers
+        ]
+        self._cursor.execute(statements.FORGET_ANSWERS, [at - ANSWERS_KEPT_FOR])
+        self._cursor.execute(statements.KEEP_ANSWERS, [at, _json(rows)])
 
     def write(self, batch: Batch) -> None:
         self._now = batch.recorded_at

@@ -1,8 +1,10 @@
 """Answers that several resources share."""
 
+from dataclasses import asdict
+
 from api.answer import Answer, answer
 from domain.commands.command import Answer as CommandAnswer
-from domain.commands.command import Made, OrchestrationResult
+from domain.commands.command import Explanation, Made, OrchestrationResult
 from projections.documents import as_json
 
 
@@ -19,6 +21,15 @@ def orchestrated(result: CommandAnswer) -> Answer:
         raise TypeError("A proposal is answered by a verdict")
     body = as_json({"state": result.state, "status": result.status, "details": result.details})
     return Answer(body, 201 if result.wrote else 200)
+
+
+def explained(result: CommandAnswer) -> Answer:
+    """What would become of a proposal, by which policy and rule, and what every rule said in order."""
+    if not isinstance(result, Explanation):
+        raise TypeError("The question what would become of a proposal is answered by an explanation")
+    verdict = {"state": result.result.state, "status": result.result.status, "details": result.result.details}
+    body = {**verdict, "policy": result.policy, "rule": result.rule, "rules": [asdict(o) for o in result.opinions]}
+    return Answer(as_json(body))
 
 
 def found(document: bytes | None, kind: str) -> Answer:

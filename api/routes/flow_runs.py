@@ -8,10 +8,17 @@ from api.answer import NO_CONTENT, Answer
 from api.bodies import FlowRunCreate, SetStateBody, pending, run_name
 from api.call import Call
 from api.endpoint import Endpoints
-from api.routes.answers import found, made, orchestrated
+from api.routes.answers import explained, found, made, orchestrated
 from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, page_of
 from domain.commands.command import Deleted
-from domain.commands.flow_runs import CreateFlowRun, DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
+from domain.commands.flow_runs import (
+    CreateFlowRun,
+    DeleteFlowRun,
+    ExplainFlowRunState,
+    LabelFlowRun,
+    SetFlowRunState,
+    UpdateFlowRun,
+)
 from domain.flow import Labels
 from domain.flow_run import FlowRunChanges, FlowRunFacts
 from domain.ids import new_id
@@ -34,6 +41,20 @@ async def set_flow_run_state(call: Call, body: SetStateBody) -> Answer:
         caller=call.caller, id=call.id(), state=body.state.proposed(call.dialect), force=body.force
     )
     return orchestrated(await call.execute(command))
+
+
+@endpoints.add(
+    "POST",
+    "/flow_runs/{id}/explain_state",
+    "Ask what would become of a proposed state, and what each rule says to it; nothing happens",
+    body=SetStateBody,
+    answers={200: "The verdict, the rule that gave it, and what each rule said in order", 404: NONE},
+)
+async def explain_flow_run_state(call: Call, body: SetStateBody) -> Answer:
+    state = body.state.proposed(call.dialect)
+    return explained(
+        await call.execute(ExplainFlowRunState(caller=call.caller, id=call.id(), state=state, force=body.force))
+    )
 
 
 @endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})

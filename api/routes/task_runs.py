@@ -5,9 +5,9 @@ from api.bodies import SetStateBody, TaskRunCreate, TaskRunUpdate, pending, run_
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
-from api.routes.answers import found, made, orchestrated
+from api.routes.answers import explained, found, made, orchestrated
 from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, page_of
-from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, SetTaskRunState, UpdateTaskRun
+from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, ExplainTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.errors import NotFound
 from domain.ids import new_id
 from domain.task_run import TaskRunFacts
@@ -29,6 +29,20 @@ async def set_task_run_state(call: Call, body: SetStateBody) -> Answer:
         caller=call.caller, id=call.id(), state=body.state.proposed(call.dialect), force=body.force
     )
     return orchestrated(await call.execute(command))
+
+
+@endpoints.add(
+    "POST",
+    "/task_runs/{id}/explain_state",
+    "Ask what would become of a proposed state, and what each rule says to it; nothing happens",
+    body=SetStateBody,
+    answers={200: "The verdict, the rule that gave it, and what each rule said in order", 404: NONE},
+)
+async def explain_task_run_state(call: Call, body: SetStateBody) -> Answer:
+    state = body.state.proposed(call.dialect)
+    return explained(
+        await call.execute(ExplainTaskRunState(caller=call.caller, id=call.id(), state=state, force=body.force))
+    )
 
 
 @endpoints.add("GET", "/task_runs/{id}", "Read a task run", answers={200: "The task run", 404: NONE})

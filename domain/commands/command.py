@@ -117,14 +117,39 @@ class Deleted:
     finished: bool
 
 
-Answer = Made | OrchestrationResult | Slots | Deleted | None
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer to the question what would become of a proposal: of which policy, and what each rule said in order.
+
+    `rule` is the one that decided, None where all accepted.
+    """
+
+    policy: str
+    result: OrchestrationResult
+    rule: str | None
+    opinions: tuple[Any, ...]
+
+
+Answer = Made | OrchestrationResult | Slots | Deleted | Explanation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What makes sure that a request has one effect, however often it comes: its key, and a hash over what it asks."""
+
+    key: str
+    request: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(ABC):
-    """What one caller asks. `ids` and `natural_keys` name what deciding it looks at, for a batch to load at once."""
+    """What one caller asks. `ids` and `natural_keys` name what deciding it looks at, for a batch to load at once.
+
+    A command that is to happen `once` and did already is answered as it was then.
+    """
 
     caller: Caller
+    once: Once | None = None
 
     def ids(self) -> Iterable[UUID | None]:
         return ()

@@ -7,9 +7,17 @@ from uuid import UUID
 
 from domain import keys
 from domain.commands import slots
-from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
+from domain.commands.command import (
+    Command,
+    CommandOnOne,
+    Deleted,
+    Explanation,
+    Made,
+    OrchestrationResult,
+    ProposedState,
+)
 from domain.commands.deployment_limits import deployment_facts
-from domain.commands.proposals import answer, mirror, own_state, refuse, transition_facts
+from domain.commands.proposals import answer, explain, mirror, own_state, refuse, transition_facts
 from domain.commands.task_runs import delete_task_run
 from domain.concurrency_limit import Holder
 from domain.deployment import Deployment
@@ -149,6 +157,19 @@ class SetFlowRunState(CommandOnOne):
 
     def decide(self, session: Session) -> OrchestrationResult:
         return propose(session, session.get(FlowRun, self.id), self.state, force=self.force)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainFlowRunState(CommandOnOne):
+    """Ask what would become of a proposal, and why; nothing of it happens."""
+
+    state: ProposedState
+    force: bool
+
+    def decide(self, session: Session) -> Explanation:
+        run = session.get(FlowRun, self.id)
+        policy, context = flow_run_proposal(session, run, self.state, force=self.force)
+        return explain(session, run, policy, context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from domain.commands import slots
-from domain.commands.command import OrchestrationResult
+from domain.commands.command import Explanation, OrchestrationResult
 from domain.concurrency_limit import Holder
 from domain.orchestration.limit_rules import HOLDS_SLOTS
-from domain.orchestration.policy import Ruling
-from domain.orchestration.rule import Abort, Accept, Reject, Wait
+from domain.orchestration.policy import Policy, Ruling
+from domain.orchestration.rule import Abort, Accept, Context, R, Reject, Wait
 from domain.run import Run, TransitionRefused
 from domain.session import Session
 from domain.states import State
@@ -62,6 +62,14 @@ def transition_facts(proposed: State, entered: State, ruling: Ruling, session: S
     if isinstance(ruling.verdict, Reject):
         facts.update(proposed=proposed, rule=ruling.rule, reason=ruling.verdict.reason)
     return facts
+
+
+def explain(session: Session, run: R, policy: Policy[R], context: Context[R]) -> Explanation:
+    """What a policy would decide about a proposal, and what each of its rules says; nothing is recorded."""
+    ruling, opinions = policy.explain(context)
+    session.discard()
+    result = answer(ruling, ruling.state, run.state, session.caller.dialect)
+    return Explanation(policy.name, result, ruling.rule, tuple(opinions))
 
 
 def lasting(state: State, dialect: str) -> State:

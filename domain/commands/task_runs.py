@@ -7,8 +7,16 @@ from uuid import UUID
 from domain import keys
 from domain.aggregate import Aggregate
 from domain.commands import slots
-from domain.commands.command import Command, CommandOnOne, Deleted, Made, OrchestrationResult, ProposedState
-from domain.commands.proposals import answer, own_state, refuse, transition_facts
+from domain.commands.command import (
+    Command,
+    CommandOnOne,
+    Deleted,
+    Explanation,
+    Made,
+    OrchestrationResult,
+    ProposedState,
+)
+from domain.commands.proposals import answer, explain, own_state, refuse, transition_facts
 from domain.concurrency_limit import Holder
 from domain.errors import MissingReference
 from domain.flow_run import FlowRun
@@ -140,6 +148,19 @@ class SetTaskRunState(CommandOnOne):
         facts = transition_facts(proposed, entered, ruling, session, self.force)
         slots.record_transition(session, run, TaskRunStateSet, facts, holds_in=HOLDS_SLOTS, holder=holder_of(run))
         return answer(ruling, entered, run.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainTaskRunState(CommandOnOne):
+    """Ask what would become of a proposal, and why; nothing of it happens."""
+
+    state: ProposedState
+    force: bool
+
+    def decide(self, session: Session) -> Explanation:
+        run = session.get(TaskRun, self.id)
+        policy, context = task_run_proposal(session, run, self.state, force=self.force)
+        return explain(session, run, policy, context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

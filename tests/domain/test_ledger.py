@@ -9,13 +9,14 @@ import psycopg
 import pytest
 
 from domain import keys
+from domain.answers import Outcome
 from domain.commands.command import Command, Deleted, Made, OrchestrationResult
 from domain.commands.flow_runs import DeleteFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow
 from domain.errors import IdTaken, MissingReference, NotFound, StoreUnavailable, Unstorable
 from domain.flow_run import FlowRunChanges
 from domain.ids import new_id
-from domain.ledger import Ledger, Outcome
+from domain.ledger import Ledger
 from domain.task_run import TaskRun
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
