@@ -19,7 +19,7 @@ PREFIX = "/api"
 class IdConvertor(Convertor[str]):
     """The part of a path where an id stands: any word but those that are addresses of their own."""
 
-    regex = "(?!(?:filter|count|paginate)$)[^/]+"
+    regex = "(?!(?:filter|count|paginate|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
 
     def convert(self, value: str) -> str:
         return value
@@ -50,7 +50,7 @@ class Endpoint:
 
     def route(self, services: Services) -> Route:
         """The route that serves this endpoint."""
-        path = PREFIX + self.path.replace("{id}", "{id:id}")
+        path = PREFIX + self.path.replace("{id}", "{id:id}").replace("{id_or_name}", "{id_or_name:id}")
         return Route(path, Served(self, services), methods=[self.method], name=self.handler.__name__)
 
 

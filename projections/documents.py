@@ -35,6 +35,7 @@ def flow_document(flow: Flow) -> bytes:
 
 
 def deployment_document(deployment: Deployment) -> bytes:
+    """The document of a deployment, less its limit, which is joined when it is read."""
     settings = deployment.settings
     return as_json(
         {
@@ -48,7 +49,6 @@ def deployment_document(deployment: Deployment) -> bytes:
             "paused": settings.paused,
             "schedules": [],
             "concurrency_limit": settings.concurrency_limit,
-            "global_concurrency_limit": None,
             "concurrency_options": settings.concurrency_options,
             "job_variables": settings.job_variables,
             "parameters": settings.parameters,

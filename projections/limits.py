@@ -11,46 +11,8 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 
 from domain.orchestration.limit_rules import TAG
+from projections.limit_documents import HOLDER_DOCUMENT, LIMIT_DOCUMENT, TAG_LIMIT_DOCUMENT
 from projections.queries import LAST_ROW, json_array
-
-TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-CREATED = sql.SQL(TIME.format("created"))
-UPDATED = sql.SQL(TIME.format("updated"))
-
-HELD = sql.SQL(
-    "SELECT {} FROM read.concurrency_slots AS held"
-    " WHERE held.limit_id = concurrency_limits.id AND (expires_at IS NULL OR expires_at > now())"
-)
-
-IN_USE = sql.SQL(
-    "CASE WHEN slot_decay_per_second > 0"
-    " THEN ceil(greatest(level - slot_decay_per_second * extract(epoch FROM now() - level_at)::float8, 0))::int"
-    " ELSE ({held})::int END"
-).format(held=HELD.format(sql.SQL("coalesce(sum(held.slots), 0)")))
-
-LIMIT_DOCUMENT = sql.SQL(
-    "json_build_object('id', id, 'created', {created}, 'updated', {updated}, 'active', active, 'name', name,"
-    " 'limit', slots, 'active_slots', {in_use}, 'denied_slots', denied_slots,"
-    " 'slot_decay_per_second', slot_decay_per_second, 'avg_slot_occupancy_seconds', mean_occupancy)::text"
-).format(created=CREATED, updated=UPDATED, in_use=IN_USE)
-"""A limit by any name."""
-
-TAG_LIMIT_DOCUMENT = sql.SQL(
-    "json_build_object('id', id, 'created', {created}, 'updated', {updated}, 'tag', substr(name, {begin}),"
-    " 'concurrency_limit', slots, 'active_slots', to_json(ARRAY({holders})))::text"
-).format(
-    created=CREATED,
-    updated=UPDATED,
-    begin=sql.Literal(len(TAG) + 1),
-    holders=HELD.format(sql.SQL("holder_id")) + sql.SQL(" AND holder_type = 'task_run' ORDER BY since, holding"),
-)
-"""A limit on a tag, with the ids of the task runs that hold its slots."""
-
-HOLDER_DOCUMENT = sql.SQL(
-    "json_build_object('holding', holding, 'slots', slots, 'since', {since}, 'expires_at', {expires_at},"
-    " 'leased', leased, 'holder', CASE WHEN holder_id IS NOT NULL"
-    " THEN json_build_object('type', holder_type, 'id', holder_id) END, 'actor', actor)::text"
-).format(since=sql.SQL(TIME.format("since")), expires_at=sql.SQL(TIME.format("expires_at")))
 
 RUN_OUT = """
 SELECT DISTINCT limit_id FROM read.concurrency_slots

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from projections.estimates import RUN_DOCUMENT
 from projections.filters.condition import Condition
 from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
+from projections.limit_documents import DEPLOYMENT_DOCUMENT
 from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, TaskRunSort, order_by
 
 PAGE_SIZE = 200
@@ -55,10 +56,14 @@ def _history(table: sql.Composable, run: str) -> str:
 # Reading by id is on the hot path: these statements are put together once, and every connection keeps them prepared.
 READ_FLOW = _one(DOCUMENT, FLOWS)
 READ_FLOW_BY_NAME = _one(DOCUMENT, FLOWS, "name")
-READ_DEPLOYMENT = _one(DOCUMENT, DEPLOYMENTS)
+READ_DEPLOYMENT = _one(DEPLOYMENT_DOCUMENT, DEPLOYMENTS)
 READ_DEPLOYMENT_BY_NAME = (
-    "SELECT convert_to(deployments.doc, 'UTF8') FROM read.deployments JOIN read.flows ON flows.id = flow_id"
-    " WHERE flows.name = %s AND deployments.name = %s"
+    sql.SQL(
+        "SELECT convert_to({}, 'UTF8') FROM read.deployments JOIN read.flows ON flows.id = flow_id"
+        " WHERE flows.name = %s AND deployments.name = %s"
+    )
+    .format(DEPLOYMENT_DOCUMENT)
+    .as_string(None)
 )
 READ_FLOW_RUN = _one(RUN_DOCUMENT, FLOW_RUNS)
 READ_FLOW_RUN_STATE = _one(DOCUMENT, FLOW_RUN_STATES)
@@ -177,7 +182,7 @@ async def read_deployments(
 ) -> bytes:
     """The documents of the deployments that fit, as a JSON array; by name if no sort is given."""
     where, order = deployments_where(filters), order_by(sort or DeploymentSort.NAME_ASC)
-    return await read_list(connection, DOCUMENT, DEPLOYMENTS, where, order, limit, offset)
+    return await read_list(connection, DEPLOYMENT_DOCUMENT, DEPLOYMENTS, where, order, limit, offset)
 
 
 async def count_deployments(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:

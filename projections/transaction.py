@@ -15,6 +15,8 @@ from pydantic_core import to_json
 from domain.aggregate import Aggregate
 from domain.answers import KeptAnswer
 from domain.commands.command import Once
+from domain.concurrency_limit import ConcurrencyLimit
+from domain.deployment import Deployment
 from domain.errors import ForeignShape
 from domain.keys import Key, short
 from domain.recording import Batch
@@ -23,6 +25,7 @@ from domain.run import Run
 from domain.states import State
 from projections import statements
 from projections.documents import with_estimates
+from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import project, row_of
 from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
@@ -32,6 +35,8 @@ from projections.tables import TABLES
 ANSWERS_KEPT_FOR = timedelta(days=7)
 """For how long a request that is sent again under its idempotency key is answered as it was at first."""
 
+READ_DEPLOYMENT = sql.SQL("SELECT {} FROM read.deployments WHERE id = %s").format(DEPLOYMENT_DOCUMENT)
+READ_LIMIT = sql.SQL("SELECT {} FROM read.concurrency_limits WHERE id = %s").format(LIMIT_DOCUMENT)
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
 UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
@@ -113,8 +118,12 @@ class PostgresTransaction:
             self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, _json(again)])
 
     def document(self, aggregate: Aggregate) -> bytes:
+        if isinstance(aggregate, Deployment | ConcurrencyLimit):
+            statement = READ_DEPLOYMENT if isinstance(aggregate, Deployment) else READ_LIMIT
+            found = self._cursor.execute(statement, [aggregate.id]).fetchone()
+            return found[0].encode() if found else b""
         row = self._rows.get(aggregate.id) or row_of(aggregate)
-        document: bytes = row.get("doc", "").encode()
+        document: bytes = row["doc"].encode()
         if isinstance(aggregate, Run):
             return with_estimates(document, aggregate, self._now or aggregate.updated)
         return document

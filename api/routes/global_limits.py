@@ -10,10 +10,9 @@ from api.bodies import FLOW_NAME, LONGEST_FLOW_NAME, Body
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
-from api.routes.answers import found
+from api.routes.answers import found, made
 from api.routes.limits import Listing, id_or_name, in_short, locked, slots_of, tidy
 from api.routes.listing import page_of
-from domain.commands.command import Made
 from domain.commands.limits import CreateLimit, DeleteLimit, UpdateLimit
 from domain.commands.slot_requests import EndLease, RenewLease, ReturnSlots, TakeSlots
 from domain.concurrency_limit import Decay, Holder, LimitChanges, SlotCount
@@ -81,10 +80,7 @@ class Renewal(BaseModel):
     answers={201: "The new limit", 409: "There is one of that name"},
 )
 async def create_limit(call: Call, body: LimitCreate) -> Answer:
-    made = await call.execute(CreateLimit(caller=call.caller, id=new_id(), facts=LimitChanges(**dict(body))))
-    if not isinstance(made, Made):
-        raise TypeError("A creation is answered by what was made")
-    return Answer(await call.services.reads.run(limits.read_limit, made.id), 201)
+    return made(await call.execute(CreateLimit(caller=call.caller, id=new_id(), facts=LimitChanges(**dict(body)))))
 
 
 @endpoints.add("GET", "/v2/concurrency_limits/{id_or_name}", "Read a limit", answers={200: "The limit", 404: NONE})

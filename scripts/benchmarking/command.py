@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from scripts.benchmarking.api_client import Api, BadBaseUrl
 from scripts.benchmarking.comparison import Plan, contenders, windows
@@ -30,6 +31,7 @@ from scripts.benchmarking.report import (
     print_ratios,
     print_windows,
 )
+from scripts.benchmarking.rules import costs_of_deciding
 from scripts.benchmarking.servers import ServerDidNotStart
 from scripts.benchmarking.workloads import WORKLOADS
 
@@ -205,3 +207,15 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@app.command()
+def rules(
+    runs: Annotated[int, typer.Option(min=10, help="Runs of each kind and dialect.")] = 2000,
+) -> None:
+    """Measure what deciding about a transition costs by itself: rules, fold and event, without any I/O."""
+    table = Table("dialect", "kind", "transitions", "CPU, median", "first and last tenth")
+    for cost in costs_of_deciding(runs):
+        spread = f"{cost.low:.0f}-{cost.high:.0f} us"
+        table.add_row(cost.dialect, cost.kind, str(cost.transitions), f"{cost.middle:.0f} us", spread)
+    Console().print(table)

@@ -24,6 +24,7 @@ ID = "5121a062-fecc-420f-9ec3-440761f290fb"
 
 BODIES: dict[str, dict[str, Any]] = {
     "set_state": {"state": {"type": "RUNNING"}},
+    "explain_state": {"state": {"type": "RUNNING"}},
     "input": {"key": "key", "value": "value"},
 }
 """What must be sent to an address, by the last word of it."""

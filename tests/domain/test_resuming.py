@@ -193,4 +193,5 @@ def test_a_key_pauses_a_run_at_most_once_and_each_pause_is_left_at_most_once(
         assert (state.type == "PAUSED") == (len(fired) == left + 1)
         assert left <= len(fired)
     assert len(set(fired)) == len(fired)
-    assert desk.run(id).run_count == 1 + left
+    # Recorded servers count the first pause that is left as an attempt, and take the run to be resuming from then on.
+    assert desk.run(id).run_count == 1 + min(left, 1)
