@@ -1,0 +1,111 @@
+"""The rule book in the README, made from the policies themselves. `python -m scripts.rule_book` rewrites it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from domain.flow_run import FlowRun
+from domain.orchestration import policies
+from domain.orchestration.policy import Policy
+from domain.orchestration.rule import Accept, DeploymentFacts, FlowRunContext
+from domain.states import TERMINAL, State, StateDetails, StateType, default_name
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN = "<!-- rules: made by scripts/rule_book.py, held current by a test -->\n"
+END = "<!-- end of rules -->"
+
+RUN = UUID(int=1)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def rule_book() -> str:
+    """The tables of rules and the diagrams of states."""
+    flow = {**policies.FLOW_RUN_POLICIES}
+    task = {
+        **policies.TASK_RUN_POLICIES,
+        "prefect-2, no flow run": policies.BACKGROUND_TASK_RUNS,
+        "prefect-3, deferred": policies.DEFERRED_TASK_RUNS,
+    }
+    parts = [
+        "#### Rules of flow runs\n",
+        _table(flow, policies.FORCED_FLOW_RUN_POLICIES),
+        "\n#### Rules of task runs\n",
+        _table(task, policies.FORCED_TASK_RUN_POLICIES),
+        "\n#### Which states follow which\n",
+        "Accepted proposals for a run of a deployment without a limit: nothing scheduled, no pause fired, no retries.\n"
+        "An arrow that is not there is refused, or leads elsewhere by a rule.\n",
+    ]
+    for dialect in ("prefect-3", "strict"):
+        parts += [f"\n`{dialect}`\n", _diagram(policies.flow_run_policy(dialect, False))]
+    return "\n".join(parts)
+
+
+def _table(of_dialect: Mapping[str, Policy[Any]], forced: Mapping[str, Policy[Any]]) -> str:
+    """One row a rule: what it states, and its place in the order of each policy; bold where it holds by force, too."""
+    states = {rule.name: rule.states for policy in of_dialect.values() for rule in policy.rules}
+    lines = ["| rule | " + " | ".join(of_dialect) + " |", "|---|" + "---|" * len(of_dialect)]
+    for name in _in_order(of_dialect.values()):
+        cells = [_place(name, policy, forced.get(dialect)) for dialect, policy in of_dialect.items()]
+        lines.append(f"| **{name}**: {states[name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _in_order(of_dialects: Iterable[Policy[Any]]) -> list[str]:
+    """The names of all rules, each about where it stands in the policies that have it."""
+    places: dict[str, list[float]] = {}
+    for policy in of_dialects:
+        for place, rule in enumerate(policy.rules):
+            places.setdefault(rule.name, []).append(place / len(policy.rules))
+    return sorted(places, key=lambda name: (sum(places[name]) / len(places[name]), name))
+
+
+def _place(name: str, policy: Policy[Any], by_force: Policy[Any] | None) -> str:
+    names = [rule.name for rule in policy.rules]
+    if name not in names:
+        return ""
+    place = str(names.index(name) + 1)
+    holds_by_force = by_force is not None and any(rule.name == name for rule in by_force.rules)
+    return f"**{place}**" if holds_by_force else place
+
+
+def _diagram(policy: Policy[FlowRun]) -> str:
+    """The accepted transitions between types of state, in Mermaid's words."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> SCHEDULED", "    [*] --> PENDING"]
+    for initial in StateType:
+        followers = [proposed for proposed in StateType if _accepted(policy, initial, proposed)]
+        lines += [f"    {initial.value} --> {proposed.value}" for proposed in followers]
+        if initial in TERMINAL:
+            lines.append(f"    {initial.value} --> [*]")
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def _accepted(policy: Policy[FlowRun], initial: StateType, proposed: StateType) -> bool:
+    run = FlowRun(RUN)
+    run.deployment_id = RUN
+    run.state = _state(initial)
+    # A run that may be cancelled has a process to stop.
+    run.infrastructure_pid = "a-process"
+    deployment = DeploymentFacts(None, cancels_new=False, grace_seconds=300)
+    context = FlowRunContext(run, run.state, _state(proposed), AT, run_count=1, deployment=deployment)
+    return isinstance(policy.decide(context).verdict, Accept)
+
+
+def _state(type: StateType) -> State:
+    details: dict[StateType, Callable[[], StateDetails]] = {
+        StateType.SCHEDULED: lambda: StateDetails(scheduled_time=AT - timedelta(minutes=1)),
+        StateType.PAUSED: lambda: StateDetails(pause_timeout=AT + timedelta(hours=1)),
+    }
+    made = details.get(type, StateDetails)()
+    return State(id=RUN, type=type, name=default_name(type), timestamp=AT, state_details=made)
+
+
+def with_rule_book(readme: str) -> str:
+    """The README with the rule book as it should be."""
+    before, _, rest = readme.partition(BEGIN)
+    return before + BEGIN + rule_book() + END + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    README.write_text(with_rule_book(README.read_text()))
