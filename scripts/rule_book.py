@@ -44,9 +44,10 @@ def rule_book() -> str:
 
 def _table(of_dialect: Mapping[str, Policy[Any]], forced: Mapping[str, Policy[Any]]) -> str:
     """One row a rule: what it states, and its place in the order of each policy; bold where it holds by force, too."""
-    states = {rule.name: rule.states for policy in of_dialect.values() for rule in policy.rules}
+    everything = [*of_dialect.values(), *forced.values()]
+    states = {rule.name: rule.states for policy in everything for rule in policy.rules}
     lines = ["| rule | " + " | ".join(of_dialect) + " |", "|---|" + "---|" * len(of_dialect)]
-    for name in _in_order(of_dialect.values()):
+    for name in _in_order(everything):
         cells = [_place(name, policy, forced.get(dialect)) for dialect, policy in of_dialect.items()]
         lines.append(f"| **{name}**: {states[name]} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -63,10 +64,10 @@ def _in_order(of_dialects: Iterable[Policy[Any]]) -> list[str]:
 
 def _place(name: str, policy: Policy[Any], by_force: Policy[Any] | None) -> str:
     names = [rule.name for rule in policy.rules]
-    if name not in names:
-        return ""
-    place = str(names.index(name) + 1)
     holds_by_force = by_force is not None and any(rule.name == name for rule in by_force.rules)
+    if name not in names:
+        return "**by force**" if holds_by_force else ""
+    place = str(names.index(name) + 1)
     return f"**{place}**" if holds_by_force else place
 
 

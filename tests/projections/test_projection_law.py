@@ -9,10 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.commands.command import Command
+from domain.commands.deployments import CreateDeployment, DeleteDeployment, References
 from domain.commands.flow_run_inputs import DeleteFlowRunInput, ResumeFlowRun, WriteFlowRunInput
 from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateLimit
+from domain.commands.slot_requests import ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
+from domain.concurrency_limit import Holder, LimitChanges
+from domain.deployment import DeploymentSettings
 from domain.flow_run import FlowRunChanges
 from domain.ledger import Ledger
 from domain.run_policy import FlowRunPolicy
@@ -27,11 +32,14 @@ from tests.domain.conftest import CALLER, Clock, create_flow_run, create_task_ru
 
 FLOWS = [UUID(int=n) for n in (1, 2)]
 RUNS = [UUID(int=n) for n in (11, 12, 13)]
+LIMITS = [UUID(int=n) for n in (31, 32)]
 TASKS = [UUID(int=n) for n in (21, 22, 23)]
 
 types = st.sampled_from([type.value for type in StateType])
 runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans()
 input_keys = st.sampled_from("kl")
+limit_names, counts = st.sampled_from(["tag:a", "tag:b"]), st.none() | st.integers(0, 2)
+cached_states = types.map(lambda type: proposed(type, cache_key="key"))
 tags = st.lists(st.sampled_from(["a", "b"]), max_size=2)
 
 
@@ -70,15 +78,41 @@ def _new_flow(id: UUID, name: str) -> Command:
     return CreateFlow(caller=CALLER, id=id, name=name, tags=[], labels={})
 
 
-def _new_task_run(id: UUID, flow_run: UUID | None, type: str) -> Command:
-    return create_task_run(flow_run, id=id, dynamic_key=str(id), state=proposed(type))
+def _new_task_run(id: UUID, flow_run: UUID | None, type: str, tags: list[str]) -> Command:
+    command = create_task_run(flow_run, id=id, dynamic_key=str(id), state=proposed(type))
+    object.__setattr__(command, "facts", command.facts.model_copy(update={"tags": tags}))
+    return command
+
+
+def _new_limit(id: UUID, name: str, slots: int, decay: float) -> Command:
+    return CreateLimit(caller=CALLER, id=id, facts=LimitChanges(name=name, limit=slots, slot_decay_per_second=decay))
+
+
+def _take_slots(id: UUID, name: str, lease: float | None, holder: UUID | None) -> Command:
+    held_by = None if holder is None else Holder(type="task_run", id=holder)
+    return TakeSlots(caller=CALLER, id=id, names=(name,), slots=1, lease_seconds=lease, holder=held_by)
+
+
+def _new_deployment(id: UUID, slots: int | None) -> Command:
+    settings = DeploymentSettings(concurrency_limit=slots)
+    references = References()
+    return CreateDeployment(caller=CALLER, id=id, flow_id=FLOWS[0], name="d", settings=settings, references=references)
 
 
 commands = st.one_of(
     st.builds(_new_flow, st.sampled_from(FLOWS), st.sampled_from("ab")),
     asked(UpdateFlow, id=st.sampled_from(FLOWS), tags=tags),
     st.builds(_new_flow_run, runs, st.none() | tasks, types, tags, st.integers(0, 2), st.none() | st.just("k")),
-    st.builds(_new_task_run, tasks, st.none() | runs, types),
+    st.builds(_new_task_run, tasks, st.none() | runs, types, tags),
+    st.builds(_new_limit, st.sampled_from(LIMITS), limit_names, st.integers(0, 2), st.sampled_from([0, 0.5])),
+    st.builds(_take_slots, st.uuids(), limit_names, st.none() | st.just(60.0), st.none() | tasks),
+    asked(ReturnSlots, names=st.tuples(limit_names), slots=st.integers(1, 2), holder_id=st.none() | tasks),
+    asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, limit=counts, active_slots=counts)),
+    asked(ResetLimit, limit=limit_names, task_runs=st.tuples(tasks)),
+    asked(DeleteLimit, limit=limit_names),
+    st.builds(_new_deployment, st.just(UUID(int=41)), st.none() | st.integers(1, 2)),
+    asked(DeleteDeployment, id=st.just(UUID(int=41))),
+    asked(SetTaskRunState, id=tasks, state=cached_states, force=forced),
     asked(SetFlowRunState, id=runs, state=types.map(proposed), force=forced),
     asked(SetTaskRunState, id=tasks, state=types.map(proposed), force=forced),
     asked(UpdateFlowRun, id=runs, changes=st.builds(FlowRunChanges, name=st.sampled_from("xy"), tags=tags)),
