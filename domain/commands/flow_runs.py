@@ -16,7 +16,7 @@ from domain.commands.command import (
     OrchestrationResult,
     ProposedState,
 )
-from domain.commands.deployment_limits import deployment_facts
+from domain.commands.deployment_limits import USUAL_GRACE_SECONDS, deployment_facts
 from domain.commands.proposals import answer, explain, mirror, own_state, refuse, transition_facts
 from domain.commands.task_runs import delete_task_run
 from domain.concurrency_limit import Holder
@@ -131,7 +131,7 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
         return answer(ruling, None, run.state, session.caller.dialect)
     entered = own_state(ruling.state, run.id, run.parent_task_run_id)
     facts = transition_facts(proposed, entered, ruling, session, force)
-    grace = timedelta(seconds=context.deployment.grace_seconds if context.deployment else 0)
+    grace = timedelta(seconds=context.deployment.grace_seconds if context.deployment else USUAL_GRACE_SECONDS)
     slots.record_transition(
         session,
         run,

@@ -31,18 +31,23 @@ def facts_of(session: Session, limit: ConcurrencyLimit) -> LimitFacts:
     """What a rule gets to know of a limit."""
     free = free_slots(session, limit)
     wait = limit.wait_seconds(1, session.now, LONGEST_WAIT)
-    return LimitFacts(limit.id, limit.name, limit.limit, free, wait, frozenset(limit.holdings))
+    holdings = frozenset(id for id in limit.holdings if (limit.id, id) not in session.ended)
+    return LimitFacts(limit.id, limit.name, limit.limit, free, wait, holdings)
 
 
 def free_slots(session: Session, limit: ConcurrencyLimit, wanted: int = 1) -> float:
     """How many slots are free once all is ended that holds none any more; below zero where a limit was lowered."""
     for id in limit.expired(session.now):
         end(session, limit, id, "expired")
-    free = limit.limit - limit.in_use(session.now) + session.slots_freed.get(limit.id, 0)
-    if free < wanted:
+    if _free(session, limit) < wanted:
         _end_orphans(session, limit)
-        free = limit.limit - limit.in_use(session.now) + session.slots_freed.get(limit.id, 0)
-    return free
+    return _free(session, limit)
+
+
+def _free(session: Session, limit: ConcurrencyLimit) -> float:
+    """The slots that are free once the events of this session have happened."""
+    freed = session.slots_freed.get(limit.id, 0)
+    return min(limit.limit - limit.in_use(session.now) + freed, limit.limit)
 
 
 def take(
@@ -70,7 +75,8 @@ def end(session: Session, limit: ConcurrencyLimit, id: UUID, reason: str) -> Non
     session.record(limit, SlotsReleased, holding=id, reason=reason)
     if holding.leased:
         session.release(keys.lease_on(id, limit.id))
-    if holding.expires_at is None or holding.expires_at > session.now:
+    # A lease that ran out is not counted any more, but in a limit with decay its slots fill the bucket still.
+    if limit.decays or holding.expires_at is None or holding.expires_at > session.now:
         session.slots_freed[limit.id] = session.slots_freed.get(limit.id, 0) + holding.slots
 
 

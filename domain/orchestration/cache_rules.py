@@ -11,7 +11,10 @@ LONGEST_CACHE_KEY = 2000
 
 
 class ServeCachedResult(Rule[TaskRun]):
-    """A task run that would start under the key of a cached result gets that result, unless it wants a fresh one."""
+    """A task run that would start under the key of a cached result gets that result, unless it wants a fresh one.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.RUNNING})
     before_any = True
@@ -26,7 +29,10 @@ class ServeCachedResult(Rule[TaskRun]):
 
 
 class CacheResult(Rule[TaskRun]):
-    """A task run that completes under a cache key leaves its result for others."""
+    """A task run that completes under a cache key leaves its result for others.
+
+    Dialects: orion, prefect-2.
+    """
 
     to_types = frozenset({StateType.COMPLETED})
     before_any = True
@@ -38,7 +44,10 @@ class CacheResult(Rule[TaskRun]):
 
 
 class CacheResultUnderShortKey(CacheResult):
-    """As CacheResult, but under a key of more than 2,000 characters nothing is cached. Source: server 3.9.1."""
+    """As CacheResult, but under a key of more than 2,000 characters nothing is cached. Source: server 3.9.1.
+
+    Dialects: prefect-3, strict.
+    """
 
     def decide(self, context: TaskRunContext) -> Verdict:
         key = context.proposed.state_details.cache_key

@@ -18,7 +18,10 @@ UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLIN
 
 
 class KeepDeploymentSlot(Rule[FlowRun]):
-    """A run under way keeps its slot under its lease; one whose lease ran out before it started needs a new slot."""
+    """A run under way keeps its slot under its lease; one whose lease ran out before it started needs a new slot.
+
+    Dialects: prefect-3, strict.
+    """
 
     from_types = UNDER_WAY
     to_types = UNDER_WAY
@@ -42,7 +45,10 @@ class KeepDeploymentSlot(Rule[FlowRun]):
 
 
 class TakeDeploymentSlot(Rule[FlowRun]):
-    """A run of a limited deployment takes a slot when it becomes pending; without one it is put off or cancelled."""
+    """A run of a limited deployment takes a slot when it becomes pending; without one it is put off or cancelled.
+
+    Dialects: prefect-3, strict.
+    """
 
     from_types = ALL_STATES - UNDER_WAY
     to_types = frozenset({StateType.PENDING})

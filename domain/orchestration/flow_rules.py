@@ -1,4 +1,4 @@
-"""The rules of flow runs, one class a rule. Which dialects have a rule is said by the policies that list it.
+"""The rules of flow runs, one class a rule.
 
 Source of every rule: the transitions recorded against server 3.9.1, unless its docstring names another.
 """
@@ -17,7 +17,10 @@ def has_persisted_result(state: State) -> bool:
 
 
 class PreventRepeatedTransition(Rule[FlowRun]):
-    """A transition id that brought the run into its present state is answered with that state, once and for all."""
+    """A transition id that brought the run into its present state is answered with that state, once and for all.
+
+    Dialects: prefect-2, prefect-3, strict.
+    """
 
     def decide(self, context: FlowRunContext) -> Verdict:
         proposed_id = context.proposed.state_details.transition_id
@@ -28,7 +31,10 @@ class PreventRepeatedTransition(Rule[FlowRun]):
 
 
 class KeepFinishedFlowRuns(Rule[FlowRun]):
-    """A finished run keeps a stored result, and is rescheduled only through its deployment."""
+    """A finished run keeps a stored result, and is rescheduled only through its deployment.
+
+    Dialects: prefect-3.
+    """
 
     from_types = TERMINAL
     keeps_result = True
@@ -58,13 +64,19 @@ def _begin_again(context: FlowRunContext) -> Verdict:
 
 
 class KeepFinishedFlowRunsLoosely(KeepFinishedFlowRuns):
-    """As KeepFinishedFlowRuns, but a stored result may be lost to a COMPLETED without one. Source: server 2.20.25."""
+    """As KeepFinishedFlowRuns, but a stored result may be lost to a COMPLETED without one. Source: server 2.20.25.
+
+    Dialects: prefect-2.
+    """
 
     keeps_result = False
 
 
 class KeepPersistedResult(Rule[FlowRun]):
-    """Not even force replaces a COMPLETED state that has a stored result by one that has none."""
+    """Not even force replaces a COMPLETED state that has a stored result by one that has none.
+
+    Dialects: prefect-3.
+    """
 
     REASON = "Cannot overwrite a COMPLETED state that carries persisted result data with one that does not."
     from_types = frozenset({StateType.COMPLETED})
@@ -77,7 +89,10 @@ class KeepPersistedResult(Rule[FlowRun]):
 
 
 class FinishCancelling(Rule[FlowRun]):
-    """A run that is being cancelled goes nowhere but to CANCELLED."""
+    """A run that is being cancelled goes nowhere but to CANCELLED.
+
+    Dialects: orion, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.CANCELLING})
     to_types = ALL_STATES - {StateType.CANCELLED}
@@ -87,13 +102,19 @@ class FinishCancelling(Rule[FlowRun]):
 
 
 class FinishCancellingForGood(FinishCancelling):
-    """As FinishCancelling, and a cancelled run goes nowhere else either. Source: server 2.20.25."""
+    """As FinishCancelling, and a cancelled run goes nowhere else either. Source: server 2.20.25.
+
+    Dialects: prefect-2.
+    """
 
     from_types = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 
 
 class CancelWithoutInfrastructure(Rule[FlowRun]):
-    """What has no process is cancelled at once: a run that is scheduled without one, resuming, or suspended."""
+    """What has no process is cancelled at once: a run that is scheduled without one, resuming, or suspended.
+
+    Dialects: prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.SCHEDULED, StateType.PAUSED})
     to_types = frozenset({StateType.CANCELLING})
@@ -114,7 +135,10 @@ class CancelWithoutInfrastructure(Rule[FlowRun]):
 
 
 class PreventPendingButForOwner(PreventPending[FlowRun]):
-    """As PreventPending, but the owner may go on from Pending to Submitting to InfrastructurePending."""
+    """As PreventPending, but the owner may go on from Pending to Submitting to InfrastructurePending.
+
+    Dialects: prefect-3, strict.
+    """
 
     STEPS = ("Pending", "Submitting", "InfrastructurePending")
 
@@ -127,7 +151,10 @@ class PreventPendingButForOwner(PreventPending[FlowRun]):
 
 
 class MarkOnlyScheduledLate(Rule[FlowRun]):
-    """Only a scheduled run that is not marked late yet can be marked late."""
+    """Only a scheduled run that is not marked late yet can be marked late.
+
+    Dialects: prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.SCHEDULED})
     once = True
@@ -144,13 +171,19 @@ class MarkOnlyScheduledLate(Rule[FlowRun]):
 
 
 class MarkScheduledLateAgain(MarkOnlyScheduledLate):
-    """As MarkOnlyScheduledLate, but a run may be marked late over and over. Source: server 2.20.25."""
+    """As MarkOnlyScheduledLate, but a run may be marked late over and over. Source: server 2.20.25.
+
+    Dialects: prefect-2.
+    """
 
     once = False
 
 
 class CopyScheduledTime(Rule[FlowRun]):
-    """A run that goes from SCHEDULED to PENDING takes its scheduled time along."""
+    """A run that goes from SCHEDULED to PENDING takes its scheduled time along.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.SCHEDULED})
     to_types = frozenset({StateType.PENDING})
@@ -160,7 +193,10 @@ class CopyScheduledTime(Rule[FlowRun]):
 
 
 class WaitForScheduledTime(Rule[FlowRun]):
-    """A run does not start before the time it is scheduled for."""
+    """A run does not start before the time it is scheduled for.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.SCHEDULED, StateType.PENDING})
     to_types = frozenset({StateType.RUNNING})
@@ -170,7 +206,10 @@ class WaitForScheduledTime(Rule[FlowRun]):
 
 
 class RetryFailedFlowRuns(Rule[FlowRun]):
-    """A running run that fails is scheduled again while it has retries left; what its pauses left behind is cleared."""
+    """A running run that fails is scheduled again while it has retries left; what its pauses left behind is cleared.
+
+    Dialects: prefect-3, strict.
+    """
 
     retry_type: str | None = "in_process"
     clears_type_at_end = True
@@ -191,13 +230,18 @@ class RetryFailedFlowRunsInProcess(RetryFailedFlowRuns):
     """As RetryFailedFlowRuns, but the run is still said to be retried once it has failed for good.
 
     Source: server 2.20.25.
+
+    Dialects: prefect-2.
     """
 
     clears_type_at_end = False
 
 
 class RetryFailedFlowRunsSilently(RetryFailedFlowRuns):
-    """As RetryFailedFlowRuns, but nothing says how the run is retried. Source: server 2.7.12."""
+    """As RetryFailedFlowRuns, but nothing says how the run is retried. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     retry_type = None
     clears_type_at_end = False

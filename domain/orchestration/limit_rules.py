@@ -42,7 +42,10 @@ def tag_of(limit: LimitFacts) -> str:
 
 
 class TakeTagSlots(Rule[TaskRun]):
-    """A task run takes a slot of each limit on its tags when it starts, or waits half a minute where there is none."""
+    """A task run takes a slot of each limit on its tags when it starts, or waits half a minute where there is none.
+
+    Dialects: orion, prefect-2.
+    """
 
     to_types = frozenset({StateType.RUNNING})
     before_any = True
@@ -58,7 +61,10 @@ class TakeTagSlots(Rule[TaskRun]):
 
 
 class TakeTagSlotsTogether(TakeTagSlots):
-    """As TakeTagSlots, but it waits about as long as slots have been held lately. Source: server 3.9.1."""
+    """As TakeTagSlots, but it waits about as long as slots have been held lately. Source: server 3.9.1.
+
+    Dialects: prefect-3, strict.
+    """
 
     def decide(self, context: TaskRunContext) -> Verdict:
         for limit in context.limits:

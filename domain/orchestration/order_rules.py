@@ -7,7 +7,10 @@ from domain.states import TERMINAL, StateType
 
 
 class KeepTerminated(Rule[R], Generic[R]):
-    """A run that has ended stays as it ended. Source: server 2.7.12."""
+    """A run that has ended stays as it ended. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     from_types = TERMINAL
 
@@ -16,7 +19,10 @@ class KeepTerminated(Rule[R], Generic[R]):
 
 
 class GoForward(Rule[R], Generic[R]):
-    """A run goes from scheduled to pending to running, neither back nor on the spot. Source: server 2.7.12."""
+    """A run goes from scheduled to pending to running, neither back nor on the spot. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     STEPS: ClassVar[tuple[StateType, ...]] = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
     from_types = frozenset(STEPS)
@@ -33,6 +39,8 @@ class PreventPending(Rule[R], Generic[R]):
     """A run that someone holds already (pending, running, cancelling) or that was cancelled is not handed out again.
 
     This is what makes one of many callers who race for a scheduled run its owner. Source: servers 2.20.25 and 3.9.1.
+
+    Dialects: prefect-2, prefect-3.
     """
 
     from_types = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.CANCELLED})

@@ -13,7 +13,10 @@ NO_KEY = ""
 
 
 class PauseRunningOnce(Rule[FlowRun]):
-    """Only a running run is paused, once for each pause key; only a deployed run that is no subflow is suspended."""
+    """Only a running run is paused, once for each pause key; only a deployed run that is no subflow is suspended.
+
+    Dialects: prefect-2, prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.PAUSED})
     before_any = True
@@ -43,7 +46,10 @@ class PauseRunningOnce(Rule[FlowRun]):
 
 
 class PauseRunningOnceInOneWord(PauseRunningOnce):
-    """As PauseRunningOnce, which calls suspending a pause with the reschedule option. Source: server 2.7.12."""
+    """As PauseRunningOnce, which calls suspending a pause with the reschedule option. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     def verb(self, details: StateDetails) -> str:
         return "pause"
@@ -57,6 +63,8 @@ class LeavePauseInTime(Rule[FlowRun]):
 
     Whatever becomes of the proposal, the run is noted to be resuming; one whose process ended in a pause, so that it is
     scheduled again, forgets its pauses.
+
+    Dialects: prefect-3, strict.
     """
 
     from_types = frozenset({StateType.PAUSED})
@@ -91,14 +99,20 @@ class LeavePauseInTime(Rule[FlowRun]):
 
 
 class LeavePauseBeforeCancelling(LeavePauseInTime):
-    """As LeavePauseInTime, and a paused run cannot be asked to cancel itself. Source: server 2.20.25."""
+    """As LeavePauseInTime, and a paused run cannot be asked to cancel itself. Source: server 2.20.25.
+
+    Dialects: prefect-2.
+    """
 
     barred = frozenset({StateType.PENDING, StateType.CANCELLING})
     forgets_pauses = False
 
 
 class LeavePauseAsPaused(LeavePauseBeforeCancelling):
-    """As LeavePauseBeforeCancelling, in other words. Source: server 2.7.12."""
+    """As LeavePauseBeforeCancelling, in other words. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     def reached(self, initial: State, proposed: State) -> str:
         return initial.type.value.lower()

@@ -7,7 +7,10 @@ from domain.states import TERMINAL, State, StateType
 
 
 class ReopenForAReason(Rule[R], Generic[R]):
-    """A run that has ended stays as it ended, unless it is scheduled again by a proposal whose message says why."""
+    """A run that has ended stays as it ended, unless it is scheduled again by a proposal whose message says why.
+
+    Dialects: strict.
+    """
 
     from_types = TERMINAL
 
@@ -20,7 +23,10 @@ class ReopenForAReason(Rule[R], Generic[R]):
 
 
 class StepForward(Rule[R], Generic[R]):
-    """A run goes from scheduled to late, pending, submitting and running, never back and never on the spot."""
+    """A run goes from scheduled to late, pending, submitting and running, never back and never on the spot.
+
+    Dialects: strict.
+    """
 
     STEPS: ClassVar[dict[StateType, tuple[str, ...]]] = {
         StateType.SCHEDULED: ("", "Late"),

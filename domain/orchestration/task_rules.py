@@ -13,7 +13,10 @@ from domain.task_run import TaskRun
 
 
 class KeepFinishedTaskRuns(Rule[TaskRun]):
-    """A finished task run is run again only where no result is stored, and then counts its attempts anew."""
+    """A finished task run is run again only where no result is stored, and then counts its attempts anew.
+
+    Dialects: prefect-2, prefect-3.
+    """
 
     from_types = TERMINAL
     needs = frozenset({Fact.FLOW_RUN})
@@ -37,6 +40,8 @@ class KeepTerminatedTaskRuns(KeepTerminated[TaskRun]):
     """A task run that has ended stays so, but one that did not complete runs again in a next attempt of its flow run.
 
     Source: server 2.7.12.
+
+    Dialects: orion.
     """
 
     needs = frozenset({Fact.FLOW_RUN})
@@ -49,7 +54,10 @@ class KeepTerminatedTaskRuns(KeepTerminated[TaskRun]):
 
 
 class GoForwardToCancelling(GoForward[TaskRun]):
-    """As GoForward, with cancelling as the step after running. Source: server 2.7.12."""
+    """As GoForward, with cancelling as the step after running. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     STEPS = (*GoForward.STEPS, StateType.CANCELLING)
     from_types = frozenset(STEPS)
@@ -57,7 +65,10 @@ class GoForwardToCancelling(GoForward[TaskRun]):
 
 
 class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
-    """A task run starts only while its flow run is running; while that is paused, it is told to get ready later."""
+    """A task run starts only while its flow run is running; while that is paused, it is told to get ready later.
+
+    Dialects: prefect-2, prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.RUNNING})
     needs = frozenset({Fact.FLOW_RUN})
@@ -81,14 +92,20 @@ class RunOnlyInRunningFlowRuns(Rule[TaskRun]):
 
 
 class RunOnlyInRunningFlowRunsPlainly(RunOnlyInRunningFlowRuns):
-    """As RunOnlyInRunningFlowRuns, but the task run is not told for how long it waits. Source: server 2.7.12."""
+    """As RunOnlyInRunningFlowRuns, but the task run is not told for how long it waits. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     def not_ready(self, context: TaskRunContext, flow_run: FlowRun) -> State:
         return not_ready(context, StateDetails(deferred=False))
 
 
 class CopyScheduledTime(Rule[TaskRun]):
-    """A run that goes from SCHEDULED to PENDING takes its scheduled time along."""
+    """A run that goes from SCHEDULED to PENDING takes its scheduled time along.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.SCHEDULED})
     to_types = frozenset({StateType.PENDING})
@@ -98,7 +115,10 @@ class CopyScheduledTime(Rule[TaskRun]):
 
 
 class WaitForScheduledTime(Rule[TaskRun]):
-    """A run does not start before the time it is scheduled for."""
+    """A run does not start before the time it is scheduled for.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.SCHEDULED, StateType.PENDING})
     to_types = frozenset({StateType.RUNNING})
@@ -108,7 +128,10 @@ class WaitForScheduledTime(Rule[TaskRun]):
 
 
 class RetryFailedTaskRuns(Rule[TaskRun]):
-    """A running task run that fails is scheduled again while it has retries left, unless it says none would help."""
+    """A running task run that fails is scheduled again while it has retries left, unless it says none would help.
+
+    Dialects: prefect-2, prefect-3, strict.
+    """
 
     from_types = frozenset({StateType.RUNNING})
     to_types = frozenset({StateType.FAILED})
@@ -123,13 +146,19 @@ class RetryFailedTaskRuns(Rule[TaskRun]):
 
 
 class RetryAnyFailedTaskRuns(RetryFailedTaskRuns):
-    """As RetryFailedTaskRuns, whatever the task run says about its retries. Source: server 2.7.12."""
+    """As RetryFailedTaskRuns, whatever the task run says about its retries. Source: server 2.7.12.
+
+    Dialects: orion.
+    """
 
     asks_whether_retriable = False
 
 
 class NameReruns(Rule[TaskRun]):
-    """A run that starts for the second time says so in its name: Retrying after a failure, else Rerunning."""
+    """A run that starts for the second time says so in its name: Retrying after a failure, else Rerunning.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.RUNNING})
 
@@ -141,7 +170,10 @@ class NameReruns(Rule[TaskRun]):
 
 
 class NoteAttemptOfFlowRun(Rule[TaskRun]):
-    """A task run that starts notes which attempt of its flow run it belongs to."""
+    """A task run that starts notes which attempt of its flow run it belongs to.
+
+    Dialects: orion, prefect-2, prefect-3, strict.
+    """
 
     to_types = frozenset({StateType.RUNNING})
     before_any = True

@@ -22,8 +22,8 @@ from tests.support.stored_events import Stored, of_run, read_events, state_names
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCENARIOS = Path(__file__).parents[1] / "data" / "scenarios"
-OF_BOTH = ("a_hello", "c_subflow", "d_map", "h_pause", "o_inputs")
-OF_CLIENT = {2: OF_BOTH, 3: (*OF_BOTH, "b_retries")}
+OF_BOTH = ("a_hello", "c_subflow", "d_map", "g_tag_concurrency", "h_pause", "o_inputs")
+OF_CLIENT = {2: OF_BOTH, 3: (*OF_BOTH, "b_retries", "f_cache")}
 REQUIREMENTS = {2: CLIENT_2, 3: CLIENT_3}
 ALL = [(client, scenario) for client, scenarios in OF_CLIENT.items() for scenario in scenarios]
 LIFE = ["Pending", "Running", "Completed"]
