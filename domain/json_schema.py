@@ -24,7 +24,6 @@ NO_SCHEMAS = frozenset({"const", "default", "enum", "examples"})
 """Keywords whose values are values, not schemas."""
 
 UNCHECKED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
-WITH_PATTERNS = frozenset({"additionalProperties", "patternProperties"})
 
 
 class UnusableSchema(Exception):
@@ -35,17 +34,17 @@ class _TooManySteps(Exception):
     pass
 
 
-def misfit(value: Any, schema: Any) -> str | None:
+def misfit(value: Any, schema: Any, *, all_there: bool = True) -> str | None:
     """What is wrong with a value that a schema describes, in one or two sentences, or None where it fits.
 
     The wording is that of server 3.9.1. As there, what pydantic 1 writes is understood: null for a property that is not
     required and has no default, and tuples as lists of `items`. Formats are not asserted, and nothing is fetched.
-    Raises UnusableSchema.
+    `all_there` says whether required properties must be there. Raises UnusableSchema.
     """
     try:
         schema = _with_prefix_items(schema)
         Draft202012Validator.check_schema(schema)
-        validator = _validator_class(_Steps())(schema, registry=Registry())
+        validator = _validator_class(_Steps(all_there))(schema, registry=Registry())
         error = best_match(validator.iter_errors(value))
     except SchemaError as unusable:
         raise UnusableSchema(unusable.message) from unusable
@@ -68,21 +67,25 @@ def misfit(value: Any, schema: Any) -> str | None:
 class _Steps:
     """The keywords of each schema that a check comes to, and how many it may still look at."""
 
-    def __init__(self) -> None:
+    def __init__(self, all_there: bool) -> None:
         self.left = MOST_STEPS
+        self._skipped = UNCHECKED if all_there else UNCHECKED | {"required"}
 
     def __call__(self, schema: Any) -> Iterable[tuple[str, Any]]:
         self.left -= 1 + sum(len(value) for value in schema.values() if isinstance(value, list | dict))
         if self.left < 0:
             raise _TooManySteps
-        skipped = UNCHECKED | (
-            {"patternProperties", "additionalProperties"} if "patternProperties" in schema else set()
-        )
-        return [(keyword, value) for keyword, value in schema.items() if keyword not in skipped]
+        return [(keyword, value) for keyword, value in schema.items() if keyword not in self._skipped]
 
 
 def _validator_class(steps: _Steps) -> Any:
-    ours = {"pattern": _pattern, "properties": _properties, "uniqueItems": _unique_items}
+    ours = {
+        "additionalProperties": _additional_properties,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "properties": _properties,
+        "uniqueItems": _unique_items,
+    }
     return create(
         meta_schema=Draft202012Validator.META_SCHEMA,
         validators={**Draft202012Validator.VALIDATORS, **ours},
@@ -107,6 +110,29 @@ def _may_be_null(described: Any) -> bool:
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(value, str) and not _matches(pattern, value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if not isinstance(value, dict):
+        return
+    for pattern, described in patterns.items():
+        for name, part in value.items():
+            if _matcher(pattern) is not None and _matches(pattern, name):
+                yield from validator.descend(part, described, path=name, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if not isinstance(value, dict):
+        return
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    extra = [name for name in value if name not in known and not any(_matches(one, name) for one in patterns)]
+    if isinstance(allowed, dict):
+        for name in extra:
+            yield from validator.descend(value[name], allowed, path=name)
+    elif not allowed and extra:
+        names = ", ".join(map(repr, extra))
+        verb = "was" if len(extra) == 1 else "were"
+        yield ValidationError(f"Additional properties are not allowed ({names} {verb} unexpected)")
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -78,7 +78,11 @@ def test_a_pattern_takes_time_in_proportion_to_the_text() -> None:
 
 def test_a_pattern_that_cannot_be_searched_for_in_bounded_time_is_left_to_the_client() -> None:
     assert misfit({"a": "b"}, {"properties": {"a": {"pattern": "(?=a)"}}}) is None
-    assert misfit({"a": "b"}, {"patternProperties": {"(a+)+$": {"type": "integer"}}}) is None
+    assert misfit({"a": "b"}, {"patternProperties": {"(?=a)a": {"type": "integer"}}}) is None
+    assert "'b'" in (misfit({"a": "b"}, {"patternProperties": {"(a+)+$": {"type": "integer"}}}) or "")
+    closed = {"patternProperties": {"(a+)+$": {}}, "additionalProperties": False}
+    assert misfit({"a" * 50: 1}, closed) is None
+    assert "not allowed" in (misfit({"a" * 50 + "b": 1}, closed) or "")
 
 
 @pytest.mark.timeout(20)
