@@ -22,23 +22,26 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def rule_book() -> str:
     """The tables of rules and the diagrams of states."""
-    flow = {**policies.FLOW_RUN_POLICIES}
-    task = {
-        **policies.TASK_RUN_POLICIES,
+    # The policies of the background are asked whether or not a proposal is made by force.
+    background = {
         "prefect-2, no flow run": policies.BACKGROUND_TASK_RUNS,
         "prefect-3, deferred": policies.DEFERRED_TASK_RUNS,
     }
+    task = {**policies.TASK_RUN_POLICIES, **background}
+    forced_task = {**policies.FORCED_TASK_RUN_POLICIES, **background}
     parts = [
-        "#### Rules of flow runs\n",
-        _table(flow, policies.FORCED_FLOW_RUN_POLICIES),
-        "\n#### Rules of task runs\n",
-        _table(task, policies.FORCED_TASK_RUN_POLICIES),
-        "\n#### Which states follow which\n",
-        "Accepted proposals for a run of a deployment without a limit: nothing scheduled, no pause fired, no retries.\n"
-        "An arrow that is not there is refused, or leads elsewhere by a rule.\n",
+        "### Rules of flow runs\n",
+        _table(policies.FLOW_RUN_POLICIES, policies.FORCED_FLOW_RUN_POLICIES),
+        "### Rules of task runs\n",
+        _table(task, forced_task),
+        "### Which states follow which\n",
+        "Drawn is what is accepted, without force, message or result, for a flow run of a deployment without a limit\n"
+        "that has a process, no retries, a scheduled time that is past and a pause that has not timed out. An arrow\n"
+        "that is not there is refused, or leads elsewhere by a rule. A run is made in any state, without rules; the\n"
+        "usual two are drawn.\n",
     ]
     for dialect in ("prefect-3", "strict"):
-        parts += [f"\n`{dialect}`\n", _diagram(policies.flow_run_policy(dialect, False))]
+        parts += [f"`{dialect}`\n", _diagram(policies.flow_run_policy(dialect, False))]
     return "\n".join(parts)
 
 
