@@ -58,8 +58,8 @@ def take(
     holder: Holder | None,
     expires_at: datetime | None = None,
 ) -> None:
-    """Let someone hold slots of a limit; who holds them already holds them still."""
-    if holding in limit.holdings:
+    """Let someone hold slots of a limit; who holds them already holds them still, unless that was just ended."""
+    if holding in limit.holdings and (limit.id, holding) not in session.ended:
         return
     session.record(limit, SlotsTaken, holding=holding, slots=slots, holder=holder, expires_at=expires_at)
     if expires_at is not None:
