@@ -56,8 +56,8 @@ class Transaction(Protocol):
         Where there is a snapshot of an aggregate, it stands in the place of the events it was made of.
         """
 
-    def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
-        """The states that are cached under a key, newest first."""
+    def cached_results(self, cache_key: str, at: datetime) -> Sequence[CachedResult]:
+        """The states that are cached under a key and have not expired by then, newest first."""
 
     def answers(self, keys: Iterable[str]) -> Mapping[str, KeptAnswer]:
         """The answers that are kept under idempotency keys, of those that are."""

@@ -25,10 +25,11 @@ class CachedResult:
 class CachedResults:
     """The cache as one batch of commands sees it: what the store has, and what the batch itself adds and removes.
 
-    `read` gives what the store has under a key, newest first.
+    `read` gives what the store has under a key that has not expired by a time, newest first. Within a batch time only
+    goes forward, so that it is asked once for each key.
     """
 
-    def __init__(self, read: Callable[[str], Sequence[CachedResult]]) -> None:
+    def __init__(self, read: Callable[[str, datetime], Sequence[CachedResult]]) -> None:
         self._read = read
         self._stored: dict[str, Sequence[CachedResult]] = {}
         self._added: dict[str, list[CachedResult]] = {}
@@ -37,7 +38,7 @@ class CachedResults:
     def newest(self, cache_key: str, at: datetime) -> State | None:
         """The newest state under a key that has not expired by then."""
         if cache_key not in self._stored:
-            self._stored[cache_key] = self._read(cache_key)
+            self._stored[cache_key] = self._read(cache_key, at)
         for result in [*reversed(self._added.get(cache_key, ())), *self._stored[cache_key]]:
             if result.holds(at) and result.task_run_id not in self._deleted:
                 return result.state

@@ -33,7 +33,9 @@ CACHED_RESULTS = """
 SELECT result.task_run_id, state.doc
 FROM read.cached_results AS result
 JOIN read.task_run_states AS state USING (task_run_id, version)
-WHERE cache_key = %s ORDER BY cached_at DESC, version DESC, task_run_id DESC LIMIT 100
+WHERE cache_key = %s
+    AND coalesce((state.doc::json #>> '{state_details,cache_expiration}')::timestamptz > %s, true)
+ORDER BY cached_at DESC, version DESC, task_run_id DESC LIMIT 100
 """
 
 IDS_OF_KEYS = """

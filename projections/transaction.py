@@ -85,8 +85,8 @@ class PostgresTransaction:
             streams.setdefault(id, []).append(StoredEvent(id, version, topic, state.encode()))
         return streams
 
-    def cached_results(self, cache_key: str) -> Sequence[CachedResult]:
-        rows = self._cursor.execute(statements.CACHED_RESULTS, [short(cache_key)])
+    def cached_results(self, cache_key: str, at: datetime) -> Sequence[CachedResult]:
+        rows = self._cursor.execute(statements.CACHED_RESULTS, [short(cache_key), at])
         return [CachedResult(id, State.model_validate_json(doc)) for id, doc in rows]
 
     def answers(self, keys: Iterable[str]) -> Mapping[str, KeptAnswer]:

@@ -81,6 +81,13 @@ def test_the_newest_result_is_served_and_when_it_expired_the_one_before(desk: De
     assert start(desk, flow_run).data == "old"
 
 
+def test_a_result_is_served_however_many_after_it_have_expired(desk: Desk, flow_run: UUID) -> None:
+    compute(desk, flow_run, "lasting")
+    for number in range(110):
+        compute(desk, flow_run, number, seconds=0.5)
+    assert start(desk, flow_run).data == "lasting"
+
+
 @pytest.mark.parametrize("deleted", ["task run", "flow run"])
 def test_the_result_of_what_was_deleted_is_gone(desk: Desk, flow_run: UUID, deleted: str) -> None:
     elsewhere = desk.flow_run()
