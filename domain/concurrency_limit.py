@@ -19,6 +19,9 @@ USUAL_OCCUPANCY = 2.0
 SHORTEST_OCCUPANCY = 0.1
 """Seconds below which the mean time a slot is held does not count: nobody should ask again more often."""
 
+LONGEST_DECAY = 10 * 365 * 24 * 3600.0
+"""Seconds after which slots that decay are worth asking for again at the latest: ten years, as for a retry."""
+
 SlotCount = Annotated[int, Field(ge=0, lt=2**31)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -316,7 +319,8 @@ class ConcurrencyLimit(SnapshotAggregate):
     def wait_seconds(self, slots: int, at: datetime, longest: float) -> float:
         """After how many seconds asking for so many slots again is worth while; at most `longest` without decay."""
         if self.decays:
-            return max(self.level_after(at) + slots - self.limit, 0.0) / self.slot_decay_per_second
+            seconds = max(self.level_after(at) + slots - self.limit, 0.0) / self.slot_decay_per_second
+            return min(seconds, LONGEST_DECAY)
         share = (slots + self.denied_slots) / max(self.limit, 1)
         return min(max(self.mean_occupancy, SHORTEST_OCCUPANCY) * share, longest)
 

@@ -19,9 +19,13 @@ HELD = sql.SQL(
 
 IN_USE = sql.SQL(
     "CASE WHEN slot_decay_per_second > 0"
-    " THEN ceil(greatest(level - slot_decay_per_second * extract(epoch FROM now() - level_at)::float8, 0))::int"
-    " ELSE ({held})::int END"
-).format(held=HELD.format(sql.SQL("coalesce(sum(held.slots), 0)")))
+    " THEN ceil(greatest(level::numeric - slot_decay_per_second::numeric * {seconds}, 0))::bigint"
+    " ELSE ({held})::bigint END"
+).format(
+    # As numeric no decay is too fast or too slow to be multiplied; and the clock that set level_at may be ahead.
+    seconds=sql.SQL("greatest(extract(epoch FROM now() - level_at), 0)"),
+    held=HELD.format(sql.SQL("coalesce(sum(held.slots), 0)")),
+)
 
 LIMIT_DOCUMENT = sql.SQL(
     "json_build_object('id', id, 'created', {created}, 'updated', {updated}, 'active', active, 'name', name,"

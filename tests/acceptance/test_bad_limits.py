@@ -105,6 +105,46 @@ def test_a_limit_that_there_is_not_is_said_to_be_none(client: httpx.Client, meth
     assert client.request(method, path).status_code in (404, 422)
 
 
+@pytest.mark.parametrize("decay", [5e-324, 1e-300, 1e300, 1.7e308])
+@pytest.mark.parametrize("name", ["rate", "tag:rate"])
+def test_slots_that_decay_hardly_or_at_once_can_be_asked_for_and_read(
+    service: Service, client: httpx.Client, decay: float, name: str
+) -> None:
+    name += uuid4().hex
+    made = client.post(NAMES, json={"name": name, "limit": 1, "slot_decay_per_second": decay})
+    assert made.status_code == 201, made.text
+    for _ in range(3):
+        taken = client.post(NAMES + "increment", json={"names": [name], "slots": 1, "mode": "rate_limit"})
+        assert taken.status_code in (200, 423)
+        if taken.status_code == 423:
+            assert 0 < float(taken.headers["Retry-After"]) < float("inf")
+    read = client.get(NAMES + name)
+    assert (read.status_code, read.json()["active_slots"]) == (200, int(decay < 1))
+    if name.startswith("tag:"):
+        task = {"task_key": "k", "dynamic_key": uuid4().hex, "tags": [name.removeprefix("tag:")]}
+        run = client.post("task_runs/", json=task).json()["id"]
+        agent = {"User-Agent": "prefect/3.9.1 (API 0.8.4)"}
+        asked = client.post(f"task_runs/{run}/set_state", json={"state": {"type": "RUNNING"}}, headers=agent)
+        assert asked.is_success, asked.text
+    assert client.post(NAMES + "filter", json={}).status_code == 200
+    assert client.delete(NAMES + name).status_code == 204
+
+
+def test_the_most_slots_that_there_can_be_are_counted(service: Service, client: httpx.Client) -> None:
+    most = MANY - 1
+    for decay in (0, 1e-9):
+        name = f"tag:{uuid4().hex}"
+        facts = {"limit": most, "active_slots": most, "denied_slots": most, "slot_decay_per_second": decay}
+        assert client.post(NAMES, json={"name": name, **facts}).status_code == 201
+        assert client.post(NAMES + "increment", json={"names": [name], "slots": most}).status_code == 423
+        reset = {"slot_override": [str(uuid4()), str(uuid4())]}
+        assert client.post(TAGS + f"tag/{name.removeprefix('tag:')}/reset", json=reset).status_code == 200
+        read = client.get(NAMES + name)
+        assert read.status_code == 200, read.text
+        assert decay or read.json()["active_slots"] == 2
+    check_ledger(service.conninfo)
+
+
 def test_a_limit_on_a_long_tag_is_kept_as_it_is(service: Service, client: httpx.Client) -> None:
     tag = "".join(uuid4().hex for _ in range(5_000))
     made = client.post(TAGS, json={"tag": tag, "concurrency_limit": 1})
