@@ -21,4 +21,4 @@ ESTIMATED_START_TIME_DELTA = sql.SQL(
 RUN_DOCUMENT = sql.SQL(
     "concat('{{\"estimated_run_time\":', {run_time}, ',\"estimated_start_time_delta\":', {delta}, ',', right(doc, -1))"
 ).format(run_time=ESTIMATED_RUN_TIME, delta=ESTIMATED_START_TIME_DELTA)
-"""A run's document with both figures, from a row of its read table."""
+"""A run's document with both figures, from its row joined with its document."""

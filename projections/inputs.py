@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, sql
 
-from projections.queries import json_array
+from projections.lists import json_array
 
 READ_VALUE = """
 SELECT convert_to(doc::json ->> 'value', 'UTF8') FROM read.flow_run_inputs WHERE flow_run_id = %s AND key = %s

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, sql
 
 from domain.orchestration.limit_rules import TAG
 from projections.limit_documents import HOLDER_DOCUMENT, LIMIT_DOCUMENT, TAG_LIMIT_DOCUMENT
-from projections.queries import LAST_ROW, json_array
+from projections.lists import LAST_ROW, json_array
 
 RUN_OUT = """
 SELECT DISTINCT limit_id FROM read.concurrency_slots

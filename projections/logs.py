@@ -12,10 +12,9 @@ from domain.ids import new_id
 from domain.times import Time
 from projections.filters import LogFilter
 from projections.filters.condition import EVERY_ROW
-from projections.queries import PAGE_SIZE, read_list
-from projections.sorting import LogSort, order_by
-
-LOGS = sql.SQL("telemetry.logs")
+from projections.lists import Page, Source, read_page
+from projections.queries import PAGE_SIZE
+from projections.sorting import LogSort
 
 LOG_DOCUMENT = sql.SQL(
     "json_build_object('id', id, 'created', {created}, 'updated', {created}, 'name', name, 'level', level,"
@@ -24,6 +23,8 @@ LOG_DOCUMENT = sql.SQL(
     created=sql.SQL("""to_char(created AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
     timestamp=sql.SQL("""to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
 )
+
+LOGS = Source("logs", LOG_DOCUMENT, schema="telemetry")
 
 WRITE_LOGS = """
 INSERT INTO telemetry.logs (id, created, name, level, message, timestamp, flow_run_id, task_run_id)
@@ -70,5 +71,5 @@ async def read_logs(
 ) -> bytes:
     """The lines that fit the filter, as a JSON array; oldest first if no sort is given."""
     where = EVERY_ROW if logs is None else logs.condition()
-    order = order_by(sort or LogSort.TIMESTAMP_ASC)
-    return await read_list(connection, LOG_DOCUMENT, LOGS, where, order, limit, offset)
+    listed = await read_page(connection, LOGS, where, sort or LogSort.TIMESTAMP_ASC, Page(limit, offset))
+    return listed.documents

@@ -17,6 +17,7 @@ from domain.keys import short
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
+from projections.dependencies import dependency_columns
 from projections.documents import (
     as_json,
     deployment_document,
@@ -32,11 +33,13 @@ from projections.tables import (
     CONCURRENCY_LIMITS,
     CONCURRENCY_SLOTS,
     DEPLOYMENTS,
+    FLOW_RUN_DOCUMENTS,
     FLOW_RUN_INPUTS,
     FLOW_RUN_STATES,
     FLOW_RUNS,
     FLOWS,
     SNAPSHOTS,
+    TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     TASK_RUNS,
     Table,
@@ -46,8 +49,8 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
     Deployment: (DEPLOYMENTS,),
     ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
-    FlowRun: (FLOW_RUNS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
-    TaskRun: (TASK_RUNS, TASK_RUN_STATES, CACHED_RESULTS),
+    FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
+    TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
@@ -65,6 +68,9 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 changes.remove(table, aggregate.id)
         else:
             changes.write(tables[0], row_of(aggregate))
+            if isinstance(aggregate, FlowRun | TaskRun):
+                table = FLOW_RUN_DOCUMENTS if isinstance(aggregate, FlowRun) else TASK_RUN_DOCUMENTS
+                changes.write(table, {"id": aggregate.id, "doc": document_of(aggregate).decode()})
             if isinstance(aggregate, FlowRun) and aggregate.id in rewritten:
                 _rewrite_inputs(changes, aggregate)
             if isinstance(aggregate, ConcurrencyLimit):
@@ -94,14 +100,15 @@ def row_of(aggregate: Aggregate) -> Row:
                 "deployment_id": aggregate.deployment_id,
                 "idempotency_key": aggregate.idempotency_key,
                 "flow_version": aggregate.flow_version,
+                "work_queue_name": aggregate.work_queue_name,
+                "begin_time": aggregate.start_time or aggregate.expected_start_time,
                 **_run_columns(aggregate),
-                "doc": flow_run_document(aggregate).decode(),
             }
         case TaskRun():
             return {
                 "flow_run_id": aggregate.flow_run_id,
+                **dependency_columns(aggregate.task_inputs),
                 **_run_columns(aggregate),
-                "doc": task_run_document(aggregate).decode(),
             }
         case ConcurrencyLimit():
             return limit_row(aggregate)
@@ -112,7 +119,7 @@ def row_of(aggregate: Aggregate) -> Row:
                 "tags": aggregate.tags,
                 "created": aggregate.created,
                 "updated": aggregate.updated,
-                "doc": flow_document(aggregate).decode(),
+                "doc": document_of(aggregate).decode(),
             }
         case Deployment():
             return {
@@ -122,10 +129,25 @@ def row_of(aggregate: Aggregate) -> Row:
                 "tags": aggregate.settings.tags,
                 "created": aggregate.created,
                 "updated": aggregate.updated,
-                "doc": deployment_document(aggregate).decode(),
+                "doc": document_of(aggregate).decode(),
             }
         case _:
             raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")
+
+
+def document_of(aggregate: Aggregate) -> bytes:
+    """The document of an aggregate, less what is joined to it when it is read."""
+    match aggregate:
+        case FlowRun():
+            return flow_run_document(aggregate)
+        case TaskRun():
+            return task_run_document(aggregate)
+        case Flow():
+            return flow_document(aggregate)
+        case Deployment():
+            return deployment_document(aggregate)
+        case _:
+            raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
 
 
 def _cached_row(event: TaskRunStateSet) -> Row:

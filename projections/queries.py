@@ -1,11 +1,12 @@
 """What can be read of flows, deployments and runs: one, a list, how many, and the states a run went through.
 
 Documents are JSON text as the projectors wrote it, joined by PostgreSQL and handed on as bytes; nothing is parsed here.
-Lists and counts take `flows`, `flow_runs` and `task_runs` filters; see `filters.related` for how they combine. Limits
-and offsets are numbers of documents and must not be negative; pages are counted from 1.
+Lists and counts take filters of all kinds; see `filters.related` for how they combine. Limits and offsets are numbers
+of documents and must not be negative; pages are counted from 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -15,48 +16,40 @@ from projections.estimates import RUN_DOCUMENT
 from projections.filters.condition import Condition
 from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
 from projections.limit_documents import DEPLOYMENT_DOCUMENT
-from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, TaskRunSort, order_by
+from projections.lists import Listed, Page, Source, json_array, read_page
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, Sort, TaskRunSort
 
 PAGE_SIZE = 200
 """How many documents a list holds when nobody says."""
 
-LAST_ROW = 2**63 - 1
-"""PostgreSQL counts no further; what would lie behind an offset beyond that is nothing, not an error."""
-
-FLOWS = sql.SQL("read.flows")
-DEPLOYMENTS = sql.SQL("read.deployments")
-FLOW_RUNS = sql.SQL("read.flow_runs")
-TASK_RUNS = sql.SQL("read.task_runs")
-FLOW_RUN_STATES = sql.SQL("read.flow_run_states")
-TASK_RUN_STATES = sql.SQL("read.task_run_states")
-
 DOCUMENT = sql.SQL("doc")
+FLOWS = Source("flows", DOCUMENT)
+DEPLOYMENTS = Source("deployments", DEPLOYMENT_DOCUMENT)
+FLOW_RUNS = Source("flow_runs", RUN_DOCUMENT, "flow_run_documents")
+TASK_RUNS = Source("task_runs", RUN_DOCUMENT, "task_run_documents")
+FLOW_RUN_STATES = Source("flow_run_states", DOCUMENT)
+TASK_RUN_STATES = Source("task_run_states", DOCUMENT)
 
 
-def json_array(rows: sql.Composable) -> sql.Composed:
-    """The statement that selects, as one JSON array in UTF-8, the JSON texts that another one selects, in its order."""
-    return sql.SQL("SELECT convert_to('[' || array_to_string(ARRAY({}), ',') || ']', 'UTF8')").format(rows)
-
-
-def _one(document: sql.Composable, table: sql.Composable, column: str = "id") -> str:
+def _one(source: Source, column: str = "id") -> str:
     statement = sql.SQL("SELECT convert_to({}, 'UTF8') FROM {} WHERE {} = %s")
-    return statement.format(document, table, sql.Identifier(column)).as_string(None)
+    return statement.format(source.document, source.joined, sql.Identifier(column)).as_string(None)
 
 
-def _several(document: sql.Composable, table: sql.Composable) -> str:
+def _several(source: Source) -> str:
     statement = sql.SQL("SELECT id, convert_to({}, 'UTF8') FROM {} WHERE id = ANY(%s)")
-    return statement.format(document, table).as_string(None)
+    return statement.format(source.document, source.joined).as_string(None)
 
 
-def _history(table: sql.Composable, run: str) -> str:
+def _states(source: Source, run: str) -> str:
     statement = sql.SQL("SELECT doc FROM {} WHERE {} = %s ORDER BY timestamp, version")
-    return json_array(statement.format(table, sql.Identifier(run))).as_string(None)
+    return json_array(statement.format(source.rows, sql.Identifier(run))).as_string(None)
 
 
 # Reading by id is on the hot path: these statements are put together once, and every connection keeps them prepared.
-READ_FLOW = _one(DOCUMENT, FLOWS)
-READ_FLOW_BY_NAME = _one(DOCUMENT, FLOWS, "name")
-READ_DEPLOYMENT = _one(DEPLOYMENT_DOCUMENT, DEPLOYMENTS)
+READ_FLOW = _one(FLOWS)
+READ_FLOW_BY_NAME = _one(FLOWS, "name")
+READ_DEPLOYMENT = _one(DEPLOYMENTS)
 READ_DEPLOYMENT_BY_NAME = (
     sql.SQL(
         "SELECT convert_to({}, 'UTF8') FROM read.deployments JOIN read.flows ON flows.id = flow_id"
@@ -65,14 +58,14 @@ READ_DEPLOYMENT_BY_NAME = (
     .format(DEPLOYMENT_DOCUMENT)
     .as_string(None)
 )
-READ_FLOW_RUN = _one(RUN_DOCUMENT, FLOW_RUNS)
-READ_FLOW_RUN_STATE = _one(DOCUMENT, FLOW_RUN_STATES)
-READ_FLOW_RUN_STATES = _history(FLOW_RUN_STATES, "flow_run_id")
-READ_TASK_RUN = _one(RUN_DOCUMENT, TASK_RUNS)
-READ_TASK_RUN_STATE = _one(DOCUMENT, TASK_RUN_STATES)
-READ_FLOW_RUNS_BY_ID = _several(RUN_DOCUMENT, FLOW_RUNS)
-READ_TASK_RUNS_BY_ID = _several(RUN_DOCUMENT, TASK_RUNS)
-READ_TASK_RUN_STATES = _history(TASK_RUN_STATES, "task_run_id")
+READ_FLOW_RUN = _one(FLOW_RUNS)
+READ_FLOW_RUN_STATE = _one(FLOW_RUN_STATES)
+READ_FLOW_RUN_STATES = _states(FLOW_RUN_STATES, "flow_run_id")
+READ_TASK_RUN = _one(TASK_RUNS)
+READ_TASK_RUN_STATE = _one(TASK_RUN_STATES)
+READ_FLOW_RUNS_BY_ID = _several(FLOW_RUNS)
+READ_TASK_RUNS_BY_ID = _several(TASK_RUNS)
+READ_TASK_RUN_STATES = _states(TASK_RUN_STATES, "task_run_id")
 
 
 async def read_flow(connection: AsyncConnection, id: UUID) -> bytes | None:
@@ -140,22 +133,75 @@ async def read_task_run_states(connection: AsyncConnection, task_run_id: UUID) -
     return await _read_history(connection, READ_TASK_RUN_STATES, task_run_id)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of thing that there are lists of, how filters apply to it, and the order of a list where none is given."""
+
+    source: Source
+    where: Callable[[Filters], Condition]
+    sort: Sort
+
+
+LISTED_FLOWS = Kind(FLOWS, flows_where, FlowSort.NAME_ASC)
+LISTED_DEPLOYMENTS = Kind(DEPLOYMENTS, deployments_where, DeploymentSort.NAME_ASC)
+LISTED_FLOW_RUNS = Kind(FLOW_RUNS, flow_runs_where, FlowRunSort.ID_DESC)
+LISTED_TASK_RUNS = Kind(TASK_RUNS, task_runs_where, TaskRunSort.ID_DESC)
+
+
+async def read_listed(
+    connection: AsyncConnection, kind: Kind, page: Page, sort: Sort | None = None, **filters: Unpack[Filters]
+) -> Listed:
+    """One page of the things of a kind that fit. Raises UnusableCursor and UnknownColumn."""
+    return await read_page(connection, kind.source, kind.where(filters), sort or kind.sort, page)
+
+
+async def count_listed(connection: AsyncConnection, kind: Kind, **filters: Unpack[Filters]) -> int:
+    """How many things of a kind fit."""
+    where = kind.where(filters)
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(kind.source.rows, where.text)
+    cursor = await connection.execute(statement, where.values, prepare=False)
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def read_pages(
+    connection: AsyncConnection,
+    kind: Kind,
+    *,
+    sort: Sort | None = None,
+    limit: int = PAGE_SIZE,
+    page: int = 1,
+    **filters: Unpack[Filters],
+) -> bytes:
+    """One page of the things of a kind that fit (see `paginate`)."""
+    count = await count_listed(connection, kind, **filters)
+    listed = await read_listed(connection, kind, Page(limit, (page - 1) * limit), sort, **filters)
+    return paginate(listed.documents, count=count, limit=limit, page=page)
+
+
+def paginate(results: bytes, *, count: int, limit: int, page: int) -> bytes:
+    """One page of `limit` documents as JSON: the documents, how many there are in all, and which of how many pages."""
+    pages = -(-count // limit) if limit else 0
+    return b'{"results":%s,"count":%d,"limit":%d,"pages":%d,"page":%d}' % (results, count, limit, pages, page)
+
+
 async def read_flows(
     connection: AsyncConnection,
     *,
     sort: FlowSort | None = None,
     limit: int = PAGE_SIZE,
     offset: int = 0,
+    columns: Sequence[str] | None = None,
     **filters: Unpack[Filters],
 ) -> bytes:
-    """The documents of the flows that fit, as a JSON array; by name if no sort is given."""
-    where, order = flows_where(filters), order_by(sort or FlowSort.NAME_ASC)
-    return await read_list(connection, DOCUMENT, FLOWS, where, order, limit, offset)
+    """The documents of the flows that fit as a JSON array; by name if no sort is given."""
+    page = Page(limit, offset, columns=None if columns is None else tuple(columns))
+    return (await read_listed(connection, LISTED_FLOWS, page, sort, **filters)).documents
 
 
 async def count_flows(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:
     """How many flows fit."""
-    return await _count(connection, FLOWS, flows_where(filters))
+    return await count_listed(connection, LISTED_FLOWS, **filters)
 
 
 async def paginate_flows(
@@ -167,9 +213,7 @@ async def paginate_flows(
     **filters: Unpack[Filters],
 ) -> bytes:
     """One page of the flows that fit (see `paginate`)."""
-    count = await count_flows(connection, **filters)
-    results = await read_flows(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
-    return paginate(results, count=count, limit=limit, page=page)
+    return await read_pages(connection, LISTED_FLOWS, sort=sort, limit=limit, page=page, **filters)
 
 
 async def read_deployments(
@@ -178,16 +222,17 @@ async def read_deployments(
     sort: DeploymentSort | None = None,
     limit: int = PAGE_SIZE,
     offset: int = 0,
+    columns: Sequence[str] | None = None,
     **filters: Unpack[Filters],
 ) -> bytes:
-    """The documents of the deployments that fit, as a JSON array; by name if no sort is given."""
-    where, order = deployments_where(filters), order_by(sort or DeploymentSort.NAME_ASC)
-    return await read_list(connection, DEPLOYMENT_DOCUMENT, DEPLOYMENTS, where, order, limit, offset)
+    """The documents of the deployments that fit as a JSON array; by name if no sort is given."""
+    page = Page(limit, offset, columns=None if columns is None else tuple(columns))
+    return (await read_listed(connection, LISTED_DEPLOYMENTS, page, sort, **filters)).documents
 
 
 async def count_deployments(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:
     """How many deployments fit."""
-    return await _count(connection, DEPLOYMENTS, deployments_where(filters))
+    return await count_listed(connection, LISTED_DEPLOYMENTS, **filters)
 
 
 async def paginate_deployments(
@@ -199,9 +244,7 @@ async def paginate_deployments(
     **filters: Unpack[Filters],
 ) -> bytes:
     """One page of the deployments that fit (see `paginate`)."""
-    count = await count_deployments(connection, **filters)
-    results = await read_deployments(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
-    return paginate(results, count=count, limit=limit, page=page)
+    return await read_pages(connection, LISTED_DEPLOYMENTS, sort=sort, limit=limit, page=page, **filters)
 
 
 async def read_flow_runs(
@@ -210,16 +253,17 @@ async def read_flow_runs(
     sort: FlowRunSort | None = None,
     limit: int = PAGE_SIZE,
     offset: int = 0,
+    columns: Sequence[str] | None = None,
     **filters: Unpack[Filters],
 ) -> bytes:
     """The documents of the flow runs that fit, as of now, as a JSON array; newest first if no sort is given."""
-    where, order = flow_runs_where(filters), order_by(sort or FlowRunSort.ID_DESC)
-    return await read_list(connection, RUN_DOCUMENT, FLOW_RUNS, where, order, limit, offset)
+    page = Page(limit, offset, columns=None if columns is None else tuple(columns))
+    return (await read_listed(connection, LISTED_FLOW_RUNS, page, sort, **filters)).documents
 
 
 async def count_flow_runs(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:
     """How many flow runs fit."""
-    return await _count(connection, FLOW_RUNS, flow_runs_where(filters))
+    return await count_listed(connection, LISTED_FLOW_RUNS, **filters)
 
 
 async def paginate_flow_runs(
@@ -231,9 +275,7 @@ async def paginate_flow_runs(
     **filters: Unpack[Filters],
 ) -> bytes:
     """One page of the flow runs that fit (see `paginate`)."""
-    count = await count_flow_runs(connection, **filters)
-    results = await read_flow_runs(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
-    return paginate(results, count=count, limit=limit, page=page)
+    return await read_pages(connection, LISTED_FLOW_RUNS, sort=sort, limit=limit, page=page, **filters)
 
 
 async def read_task_runs(
@@ -242,16 +284,17 @@ async def read_task_runs(
     sort: TaskRunSort | None = None,
     limit: int = PAGE_SIZE,
     offset: int = 0,
+    columns: Sequence[str] | None = None,
     **filters: Unpack[Filters],
 ) -> bytes:
     """The documents of the task runs that fit, as of now, as a JSON array; newest first if no sort is given."""
-    where, order = task_runs_where(filters), order_by(sort or TaskRunSort.ID_DESC)
-    return await read_list(connection, RUN_DOCUMENT, TASK_RUNS, where, order, limit, offset)
+    page = Page(limit, offset, columns=None if columns is None else tuple(columns))
+    return (await read_listed(connection, LISTED_TASK_RUNS, page, sort, **filters)).documents
 
 
 async def count_task_runs(connection: AsyncConnection, **filters: Unpack[Filters]) -> int:
     """How many task runs fit."""
-    return await _count(connection, TASK_RUNS, task_runs_where(filters))
+    return await count_listed(connection, LISTED_TASK_RUNS, **filters)
 
 
 async def paginate_task_runs(
@@ -263,37 +306,7 @@ async def paginate_task_runs(
     **filters: Unpack[Filters],
 ) -> bytes:
     """One page of the task runs that fit (see `paginate`)."""
-    count = await count_task_runs(connection, **filters)
-    results = await read_task_runs(connection, sort=sort, limit=limit, offset=(page - 1) * limit, **filters)
-    return paginate(results, count=count, limit=limit, page=page)
-
-
-async def read_list(
-    connection: AsyncConnection,
-    document: sql.Composable,
-    table: sql.Composable,
-    where: Condition,
-    order: sql.Composable,
-    limit: int,
-    offset: int,
-) -> bytes:
-    """A JSON array of what `document` makes of the rows of a table, in order."""
-    rows = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT %s OFFSET %s")
-    statement = json_array(rows.format(document, table, where.text, order))
-    listed: bytes = await _value(connection, statement, [*where.values, limit, min(offset, LAST_ROW)])
-    return listed
-
-
-def paginate(results: bytes, *, count: int, limit: int, page: int) -> bytes:
-    """One page of `limit` documents as JSON: the documents, how many there are in all, and which of how many pages."""
-    pages = -(-count // limit) if limit else 0
-    return b'{"results":%s,"count":%d,"limit":%d,"pages":%d,"page":%d}' % (results, count, limit, pages, page)
-
-
-async def _count(connection: AsyncConnection, table: sql.Composable, where: Condition) -> int:
-    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table, where.text)
-    count: int = await _value(connection, statement, where.values)
-    return count
+    return await read_pages(connection, LISTED_TASK_RUNS, sort=sort, limit=limit, page=page, **filters)
 
 
 async def _read(connection: AsyncConnection, statement: str, *key: UUID | str) -> bytes | None:

@@ -4,6 +4,7 @@ Rows that are equal in the order asked for are in the same order of their ids, w
 that is not known counts as later than all others, as on that server: the latest end first means those without first.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from psycopg import sql
@@ -61,25 +62,49 @@ class LogSort(StrEnum):
 Sort = FlowSort | DeploymentSort | FlowRunSort | TaskRunSort | LogSort
 
 
-_ORDERS: dict[str, sql.Composable] = {
-    "ID_DESC": sql.SQL("id DESC"),
-    "CREATED_DESC": sql.SQL("created DESC, id DESC"),
-    "UPDATED_DESC": sql.SQL("updated DESC, id DESC"),
-    "NAME_ASC": sql.SQL("name, id"),
-    "NAME_DESC": sql.SQL("name DESC, id DESC"),
-    "START_TIME_ASC": sql.SQL("coalesce(start_time, expected_start_time), id"),
-    "START_TIME_DESC": sql.SQL("coalesce(start_time, expected_start_time) DESC, id DESC"),
-    "EXPECTED_START_TIME_ASC": sql.SQL("expected_start_time, id"),
-    "EXPECTED_START_TIME_DESC": sql.SQL("expected_start_time DESC, id DESC"),
-    "NEXT_SCHEDULED_START_TIME_ASC": sql.SQL("next_scheduled_start_time, id"),
-    "END_TIME_DESC": sql.SQL("end_time DESC, id DESC"),
-    "DURATION_ASC": sql.SQL("{}, id").format(ESTIMATED_RUN_TIME),
-    "DURATION_DESC": sql.SQL("{} DESC, id DESC").format(ESTIMATED_RUN_TIME),
-    "TIMESTAMP_ASC": sql.SQL("timestamp, id"),
-    "TIMESTAMP_DESC": sql.SQL("timestamp DESC, id DESC"),
+@dataclass(frozen=True)
+class Order:
+    """An order of rows: by `key`, an expression of that `type` of SQL, then by id, both in the same direction.
+
+    No key means by id alone. `moves` says that the key moves with the clock.
+    """
+
+    key: sql.Composable | None
+    type: str = "timestamptz"
+    descending: bool = True
+    moves: bool = False
+
+    @property
+    def clause(self) -> sql.Composable:
+        """What stands behind ORDER BY."""
+        direction = sql.SQL(" DESC" if self.descending else "")
+        keys = [sql.SQL("id")] if self.key is None else [self.key, sql.SQL("id")]
+        return sql.SQL(", ").join(key + direction for key in keys)
+
+
+def _by(column: str, type: str = "timestamptz", *, descending: bool = True) -> Order:
+    return Order(sql.Identifier(column), type, descending)
+
+
+_ORDERS: dict[str, Order] = {
+    "ID_DESC": Order(None),
+    "CREATED_DESC": _by("created"),
+    "UPDATED_DESC": _by("updated"),
+    "NAME_ASC": _by("name", "text", descending=False),
+    "NAME_DESC": _by("name", "text"),
+    "START_TIME_ASC": _by("begin_time", descending=False),
+    "START_TIME_DESC": _by("begin_time"),
+    "EXPECTED_START_TIME_ASC": _by("expected_start_time", descending=False),
+    "EXPECTED_START_TIME_DESC": _by("expected_start_time"),
+    "NEXT_SCHEDULED_START_TIME_ASC": _by("next_scheduled_start_time", descending=False),
+    "END_TIME_DESC": _by("end_time"),
+    "DURATION_ASC": Order(ESTIMATED_RUN_TIME, "double precision", descending=False, moves=True),
+    "DURATION_DESC": Order(ESTIMATED_RUN_TIME, "double precision", moves=True),
+    "TIMESTAMP_ASC": _by("timestamp", descending=False),
+    "TIMESTAMP_DESC": _by("timestamp"),
 }
 
 
-def order_by(sort: Sort) -> sql.Composable:
-    """What stands behind ORDER BY."""
+def order_of(sort: Sort) -> Order:
+    """The order that a name stands for."""
     return _ORDERS[sort]

@@ -26,11 +26,11 @@ from domain.states import State
 from projections import statements
 from projections.documents import with_estimates
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
-from projections.projectors import project, row_of
+from projections.projectors import document_of, project
 from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
-from projections.tables import TABLES
+from projections.tables import FLOW_RUN_DOCUMENTS, FLOWS, TABLES, TASK_RUN_DOCUMENTS
 
 ANSWERS_KEPT_FOR = timedelta(days=7)
 """For how long a request that is sent again under its idempotency key is answered as it was at first."""
@@ -40,7 +40,7 @@ READ_LIMIT = sql.SQL("SELECT {} FROM read.concurrency_limits WHERE id = %s").for
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
 UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
-ROW_TABLES = [table.name for table in TABLES if table.key == ("id",)]
+DOCUMENT_TABLES = [table.name for table in (FLOWS, FLOW_RUN_DOCUMENTS, TASK_RUN_DOCUMENTS)]
 DROPS = {table.name: table.drop.as_string(None) for table in TABLES}
 DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
 
@@ -66,7 +66,7 @@ class PostgresTransaction:
         same_log = identity in (None, self.identity) and (seen is None or seen <= self.last_position)
         self.changed: Iterable[UUID] | None = changed if same_log else None
         self.sealed: tuple[int, bytes] | None = None
-        self._rows: dict[UUID, Row] = {}
+        self._documents: dict[UUID, bytes] = {}
         self._now: datetime | None = None
 
     def ids_of(self, keys: Iterable[Key]) -> Mapping[Key, UUID]:
@@ -122,8 +122,7 @@ class PostgresTransaction:
             statement = READ_DEPLOYMENT if isinstance(aggregate, Deployment) else READ_LIMIT
             found = self._cursor.execute(statement, [aggregate.id]).fetchone()
             return found[0].encode() if found else b""
-        row = self._rows.get(aggregate.id) or row_of(aggregate)
-        document: bytes = row["doc"].encode()
+        document = self._documents.get(aggregate.id) or document_of(aggregate)
         if isinstance(aggregate, Run):
             return with_estimates(document, aggregate, self._now or aggregate.updated)
         return document
@@ -150,7 +149,8 @@ class PostgresTransaction:
             self._cursor.execute(DROPS[name], [_json(keys)])
         values = [_json(events), first, last, batch.recorded_at, hash, *map(_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)
-        self._rows = {row["id"]: row for name in ROW_TABLES for row in changes.written.get(name, ())}
+        written = (row for name in DOCUMENT_TABLES for row in changes.written.get(name, ()))
+        self._documents = {row["id"]: row["doc"].encode() for row in written}
         self.sealed = last, hash
 
     def _move_keys(self, batch: Batch) -> None:

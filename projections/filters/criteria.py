@@ -6,7 +6,7 @@ offset is in UTC. Source: answers of server 3.8.8 on PostgreSQL, where however `
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, LiteralString
 from uuid import UUID
 
 from psycopg import sql
@@ -51,6 +51,12 @@ def _is_null(column: sql.Composable, wanted: bool) -> Condition:
 
 def _is_empty(column: sql.Composable, wanted: bool) -> Condition:
     return compare("{} = '{{}}'" if wanted else "{} <> '{{}}'", column)
+
+
+def _with_tags(template: LiteralString, column: sql.Composable, tags: list[str]) -> Condition:
+    # Rows without tags are not in the index; that none of them is meant is not plain to PostgreSQL by itself.
+    asked = compare(template, column, tags)
+    return joined(Operator.AND, [asked, _is_empty(column, False)]) if tags else asked
 
 
 def _at_least(column: sql.Composable, value: Any) -> Condition:
@@ -153,8 +159,8 @@ class Tags(JoinedCriteria):
     """`all_`: carries all these tags, and perhaps others. `is_null_`: carries none at all."""
 
     TESTS: ClassVar[Mapping[str, Test]] = {
-        "all_": lambda column, tags: compare("{} @> %s", column, tags),
-        "any_": lambda column, tags: compare("{} && %s", column, tags),
+        "all_": lambda column, tags: _with_tags("{} @> %s", column, tags),
+        "any_": lambda column, tags: _with_tags("{} && %s", column, tags),
         "is_null_": _is_empty,
     }
 

@@ -74,8 +74,8 @@ _RUN_COLUMNS = (
     ("expected_start_time", "timestamptz"),
     ("next_scheduled_start_time", "timestamptz"),
     ("total_run_time", "double precision"),
-    ("doc", "text"),
 )
+_DOCUMENT_COLUMNS = (("id", "uuid"), ("doc", "text"))
 _STATE_COLUMNS = (("version", "integer"), ("id", "uuid"), ("timestamp", "timestamptz"), ("doc", "text"))
 
 FLOWS = Table(
@@ -113,10 +113,25 @@ FLOW_RUNS = Table(
         ("deployment_id", "uuid"),
         ("idempotency_key", "text"),
         ("flow_version", "text"),
+        ("work_queue_name", "text"),
+        ("begin_time", "timestamptz"),
         *_RUN_COLUMNS,
     ),
 )
-TASK_RUNS = Table("task_runs", ("id",), (("id", "uuid"), ("flow_run_id", "uuid"), *_RUN_COLUMNS))
+FLOW_RUN_DOCUMENTS = Table("flow_run_documents", ("id",), _DOCUMENT_COLUMNS)
+TASK_RUNS = Table(
+    "task_runs",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("flow_run_id", "uuid"),
+        ("upstream", "uuid[]"),
+        ("encapsulating", "uuid[]"),
+        ("dependencies", "text"),
+        *_RUN_COLUMNS,
+    ),
+)
+TASK_RUN_DOCUMENTS = Table("task_run_documents", ("id",), _DOCUMENT_COLUMNS)
 FLOW_RUN_STATES = Table(
     "flow_run_states",
     ("flow_run_id", "version"),
@@ -179,9 +194,11 @@ TABLES = (
     FLOWS,
     DEPLOYMENTS,
     FLOW_RUNS,
+    FLOW_RUN_DOCUMENTS,
     FLOW_RUN_STATES,
     FLOW_RUN_INPUTS,
     TASK_RUNS,
+    TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     CACHED_RESULTS,
     CONCURRENCY_LIMITS,

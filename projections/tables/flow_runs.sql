@@ -1,5 +1,5 @@
--- One row a flow run. `doc` is the document by which the API shows it, less what moves with the clock.
--- Rows are small enough for a page to hold several, and updates of unindexed columns stay on their page (fillfactor).
+-- One row a flow run: what lists are filtered and ordered by. The document is in flow_run_documents, so that rows stay
+-- narrow: looking through many of them is cheap.
 CREATE TABLE read.flow_runs (
     id                        uuid             PRIMARY KEY,
     flow_id                   uuid             NOT NULL,
@@ -13,19 +13,30 @@ CREATE TABLE read.flow_runs (
     start_time                timestamptz,
     end_time                  timestamptz,
     expected_start_time       timestamptz,
+    -- When the run started, or is expected to.
+    begin_time                timestamptz,
     next_scheduled_start_time timestamptz,
     total_run_time            double precision NOT NULL,
     parent_task_run_id        uuid,
     deployment_id             uuid,
     idempotency_key           text,
     flow_version              text,
-    doc                       text             NOT NULL
-) WITH (fillfactor = 60, toast_tuple_target = 8160);
--- The runs of one flow.
-CREATE INDEX flow_runs_flow ON read.flow_runs (flow_id);
--- The runs of one deployment.
-CREATE INDEX flow_runs_deployment ON read.flow_runs (deployment_id) WHERE deployment_id IS NOT NULL;
--- Lists in order of the time a run was expected to start.
-CREATE INDEX flow_runs_expected_start_time ON read.flow_runs (expected_start_time);
+    work_queue_name           text
+);
+-- Lists in order of the time a run started or is expected to, which is what pages and clients ask for most.
+CREATE INDEX flow_runs_begin_time ON read.flow_runs (begin_time, id);
+-- The same lists of the runs in one state, of one flow, of one deployment; deep pages of them are read from the index.
+CREATE INDEX flow_runs_state ON read.flow_runs (state_type, begin_time, id);
+-- See above; and the runs of a flow, for filters of flows by their runs.
+CREATE INDEX flow_runs_flow ON read.flow_runs (flow_id, begin_time, id);
+-- See above.
+CREATE INDEX flow_runs_deployment ON read.flow_runs (deployment_id, begin_time, id) WHERE deployment_id IS NOT NULL;
+-- Lists in order of the time a run was expected to start, and the edges of histories.
+CREATE INDEX flow_runs_expected_start_time ON read.flow_runs (expected_start_time, id);
+-- The runs that wait for a time, in its order: what a scheduler looks for.
+CREATE INDEX flow_runs_next_scheduled_start_time ON read.flow_runs (next_scheduled_start_time, id)
+    WHERE next_scheduled_start_time IS NOT NULL;
+-- The runs with a tag. Its pages are always merged at once, or readers would have to look through what is pending.
+CREATE INDEX flow_runs_tags ON read.flow_runs USING gin (tags) WITH (fastupdate = off) WHERE tags <> '{}';
 -- The flow run behind a task run that stands for a subflow.
 CREATE INDEX flow_runs_parent_task_run ON read.flow_runs (parent_task_run_id) WHERE parent_task_run_id IS NOT NULL;

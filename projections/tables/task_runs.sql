@@ -1,4 +1,5 @@
--- One row a task run. `doc` is the document by which the API shows it, less what moves with the clock.
+-- One row a task run: what lists are filtered and ordered by, and what the graph of a flow run is drawn from. The
+-- document is in task_run_documents, so that rows stay narrow: looking through many of them is cheap.
 CREATE TABLE read.task_runs (
     id                        uuid             PRIMARY KEY,
     flow_run_id               uuid,
@@ -14,7 +15,17 @@ CREATE TABLE read.task_runs (
     expected_start_time       timestamptz,
     next_scheduled_start_time timestamptz,
     total_run_time            double precision NOT NULL,
-    doc                       text             NOT NULL
-) WITH (fillfactor = 60, toast_tuple_target = 8160);
--- The task runs of one flow run.
-CREATE INDEX task_runs_flow_run ON read.task_runs (flow_run_id);
+    -- The ids of the runs whose results are its inputs, and of the task runs that it was called in.
+    upstream                  uuid[]           NOT NULL,
+    encapsulating             uuid[]           NOT NULL,
+    -- Both as the API shows them, as JSON.
+    dependencies              text             NOT NULL
+);
+-- The task runs of one flow run; and whether it has any in some state, which is read from the index alone.
+CREATE INDEX task_runs_flow_run ON read.task_runs (flow_run_id, state_type);
+-- Lists in order of the time a run was expected to start, and the edges of histories.
+CREATE INDEX task_runs_expected_start_time ON read.task_runs (expected_start_time, id);
+-- The task runs that started in some time: what pages show as activity.
+CREATE INDEX task_runs_start_time ON read.task_runs (start_time) WHERE start_time IS NOT NULL;
+-- The task runs with a tag. Its pages are always merged at once, or readers would have to look through what is pending.
+CREATE INDEX task_runs_tags ON read.task_runs USING gin (tags) WITH (fastupdate = off) WHERE tags <> '{}';

@@ -1,0 +1,6 @@
+-- One row a flow run: the document by which the API shows it, less what moves with the clock.
+-- Rows are small enough for a page to hold several, and updates stay on their page (fillfactor).
+CREATE TABLE read.flow_run_documents (
+    id  uuid PRIMARY KEY,
+    doc text NOT NULL
+) WITH (fillfactor = 60, toast_tuple_target = 8160);
