@@ -1,5 +1,6 @@
 """The application: all routes on one database, with the queue and the connections that they share."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
+    bulk,
     concurrency_limits,
     deployments,
     events,
@@ -23,10 +25,14 @@ from api.routes import (
     flow_runs,
     flows,
     global_limits,
+    graphs,
+    histories,
     logs,
     run_states,
     task_runs,
+    ui,
 )
+from api.services.counter_folding import fold_counters
 from api.settings import Settings
 from domain.ledger import Ledger
 from projections import queries
@@ -41,6 +47,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *run_states.endpoints,
     *flow_run_inputs.endpoints,
     *logs.endpoints,
+    *histories.endpoints,
+    *graphs.endpoints,
+    *bulk.endpoints,
+    *ui.endpoints,
     *concurrency_limits.endpoints,
     *global_limits.endpoints,
     *admin.endpoints,
@@ -56,9 +66,12 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await services.reads.open()
         await services.queue.start()
+        folding = asyncio.create_task(fold_counters(services.reads))
         try:
             yield
         finally:
+            folding.cancel()
+            await asyncio.gather(folding, return_exceptions=True)
             await services.queue.stop()
             await services.reads.close()
 

@@ -60,6 +60,16 @@ class Call:
         return self.header(b"user-agent") or ""
 
     @property
+    def takes_gzip(self) -> bool:
+        """Whether the caller takes answers in gzip (RFC 9110, section 12.5.3)."""
+        accepted = self._headers.get(b"accept-encoding", b"")
+        for coding in accepted.lower().replace(b" ", b"").split(b",") if accepted else ():
+            name, _, weight = coding.partition(b";q=")
+            if name == b"gzip":
+                return weight.strip(b"0.") != b"" or weight == b""
+        return False
+
+    @property
     def dialect(self) -> str:
         if self.header(b"x-flowledger-dialect") == STRICT:
             return STRICT
@@ -99,16 +109,21 @@ class Call:
             raise InvalidRequest([nul_detail(["path", name])], None)
         return text
 
+    def query(self, name: str) -> str | None:
+        """A parameter of the query string, the last of several."""
+        values = parse_qs(self._scope["query_string"].decode("latin-1")).get(name)
+        return None if values is None else values[-1]
+
     def query_id(self, name: str) -> UUID:
         """An id from the query string. Raises InvalidRequest (422) when it is missing or malformed."""
-        values = parse_qs(self._scope["query_string"].decode("latin-1")).get(name)
-        if values is None:
+        value = self.query(name)
+        if value is None:
             detail = {"type": "missing", "loc": ["query", name], "msg": "Field required", "input": None}
             raise InvalidRequest([detail], None)
         try:
-            return UUID(values[-1])
+            return UUID(value)
         except ValueError:
-            what = {"type": "uuid_parsing", "msg": "Input should be a valid UUID", "input": values[-1]}
+            what = {"type": "uuid_parsing", "msg": "Input should be a valid UUID", "input": value}
             raise InvalidRequest([{**what, "loc": ["query", name]}], None) from None
 
     def refuse_foreign_pages(self) -> None:

@@ -19,7 +19,7 @@ PREFIX = "/api"
 class IdConvertor(Convertor[str]):
     """The part of a path where an id stands: any word but those that are addresses of their own."""
 
-    regex = "(?!(?:filter|count|paginate|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
+    regex = "(?!(?:filter|count|paginate|history|lateness|bulk_[a-z_]+|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
 
     def convert(self, value: str) -> str:
         return value
@@ -78,7 +78,7 @@ class Served:
             return
         except Exception as error:
             answer = answer_to(error, call.path, call.dialect)
-        await answer.send(send)
+        await answer.send(send, compressed=call.takes_gzip)
 
 
 class Endpoints(list[Endpoint]):

@@ -36,6 +36,8 @@ INTEGRITY = (
 
 INPUT_NOT_FOUND = "Flow run input not found"
 
+TOO_LONG = "The query took too long and was stopped. Ask for less, or try again."
+
 UNAVAILABLE = (StoreUnavailable, ForeignShape, psycopg.OperationalError, PoolTimeout, PoolClosed)
 
 
@@ -101,6 +103,9 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": INTEGRITY}, 409)
     if isinstance(error, Unstorable):
         return answer({"exception_message": "Invalid request received.", "exception_detail": str(error)}, 422)
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        log.warning("a query took too long and was stopped", path=path)
+        return answer({"exception_message": TOO_LONG}, 503, {"Retry-After": "5"})
     if isinstance(error, UNAVAILABLE):
         log.warning("the database does not serve a request", reason=str(error).partition("\n")[0], path=path)
         return answer({"exception_message": "Service Unavailable"}, 503, {"Retry-After": "1"})

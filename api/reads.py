@@ -34,7 +34,7 @@ class Reads:
     ) -> None:
         self._most_attempts = size + 1
         self._give_up = timeout + 1 if give_up is None else give_up
-        options = session_options(timeout)
+        options = session_options(patience, timeout)
         self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2),
             min_size=1,

@@ -27,10 +27,11 @@ _KINDS: dict[str, type[Aggregate]] = {
 }
 
 _AS_IT_IS = "coalesce(to_json({column})::text, 'null')"
-_AS_TIME = (
+AS_TIME: LiteralString = (
     "coalesce(to_json(to_char({column} AT TIME ZONE 'UTC', CASE WHEN date_trunc('second', {column}) = {column}"
     """ THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END))::text, 'null')"""
 )
+"""A time of a column as JSON text, the way documents have it."""
 
 _PLAIN = ("id", "name", "tags", "state_id", "state_type", "state_name", "flow_id", "flow_run_id", "deployment_id")
 _PLAIN_OF_RUNS = (*_PLAIN, "parent_task_run_id", "idempotency_key", "flow_version", "work_queue_name")
@@ -79,7 +80,7 @@ def chosen(table: str, document: sql.Composable, columns: Sequence[str]) -> sql.
         sql.SQL("{} || {}").format(sql.Literal(f'"{name}":'), value) for name, value in zip(names, values, strict=True)
     ]
     if not parts:
-        return sql.SQL("'{{}}'")
+        return sql.SQL("'{}'")
     made = sql.SQL("concat('{{', concat_ws(',', {}), '}}')").format(sql.SQL(", ").join(parts))
     if not rest:
         return made
@@ -99,7 +100,7 @@ def _of_row(table: str, name: str) -> sql.Composable | None:
         return sql.SQL("({})::text").format(_COMPUTED[name])
     if (table == "flow_runs" and name == "flow_run_id") or (table == "task_runs" and name in _ONLY_FLOW_RUNS):
         return None
-    template: LiteralString = _AS_TIME if name in _TIMES else _AS_IT_IS
+    template: LiteralString = AS_TIME if name in _TIMES else _AS_IT_IS
     if name not in _TIMES and name not in _PLAIN_OF_RUNS:
         return None
     column = sql.Identifier(name) if name == "id" else sql.Identifier(table, name)

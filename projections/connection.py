@@ -24,7 +24,7 @@ class LedgerConnection:
             connect_timeout=CONNECT_SECONDS,
             tcp_user_timeout=int(patience * 1000),
             keepalives_idle=5,
-            options=session_options(patience),
+            options=session_options(patience, patience * 5),
         )
         self._connection: psycopg.Connection | None = None
 
@@ -44,12 +44,12 @@ class LedgerConnection:
             self._connection = None
 
 
-def session_options(patience: float) -> str:
+def session_options(lock_seconds: float, statement_seconds: float) -> str:
     """The settings of a session: time-outs, and no JIT, which made short queries many times slower."""
-    milliseconds = int(patience * 1000)
+    lock, statement = int(lock_seconds * 1000), int(statement_seconds * 1000)
     return (
-        f"-c statement_timeout={milliseconds * 5} -c lock_timeout={milliseconds}"
-        f" -c idle_in_transaction_session_timeout={milliseconds * 5} -c jit=off -c timezone=UTC"
+        f"-c statement_timeout={statement} -c lock_timeout={lock}"
+        f" -c idle_in_transaction_session_timeout={statement} -c jit=off -c timezone=UTC"
     )
 
 

@@ -91,7 +91,9 @@ async def read_page(connection: AsyncConnection, source: Source, where: Conditio
     if page.cursor is not None:
         where = joined(Operator.AND, [where, _behind(sort, order, page.cursor)])
     statement = _with_last_row(source, document, where, order)
-    cursor = await connection.execute(statement, [page.limit, *where.values, page.limit], prepare=False, binary=True)
+    cursor = await connection.execute(
+        statement, [page.limit, page.limit, *where.values, page.limit], prepare=False, binary=True
+    )
     documents, key, id = await cursor.fetchone() or (b"[]", None, None)
     return Listed(documents, None if id is None else _encoded(sort, key, id))
 
@@ -125,12 +127,11 @@ def _with_last_row(source: Source, document: sql.Composable, where: Condition, o
     key = sql.SQL("NULL") if order.key is None else order.key
     return sql.SQL(
         "SELECT convert_to('[' || coalesce(string_agg(doc, ',' ORDER BY place), '') || ']', 'UTF8'),"
-        " max(key) FILTER (WHERE place = %s), max(id) FILTER (WHERE place = {limit})"
-        " FROM (SELECT {document} AS doc, ({key})::text AS key, id::text, row_number() OVER (ORDER BY {order}) AS place"
+        " max(key) FILTER (WHERE place = %s), max(row_id) FILTER (WHERE place = %s)"
+        " FROM (SELECT {document} AS doc, ({key})::text AS key, id::text AS row_id,"
+        " row_number() OVER (ORDER BY {order}) AS place"
         " FROM {joined} WHERE {where} ORDER BY {order} LIMIT %s) AS page"
-    ).format(
-        document=document, key=key, order=order.clause, joined=source.joined, where=where.text, limit=sql.SQL("%s")
-    )
+    ).format(document=document, key=key, order=order.clause, joined=source.joined, where=where.text)
 
 
 def _behind(sort: Sort, order: Order, cursor: str) -> Condition:

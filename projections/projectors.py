@@ -44,6 +44,7 @@ from projections.tables import (
     TASK_RUNS,
     Table,
 )
+from projections.tag_keys import keys_of_tags
 
 TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
@@ -129,6 +130,9 @@ def row_of(aggregate: Aggregate) -> Row:
                 "tags": aggregate.settings.tags,
                 "created": aggregate.created,
                 "updated": aggregate.updated,
+                "paused": aggregate.settings.paused,
+                "work_queue_name": aggregate.settings.work_queue_name,
+                "concurrency_limit": aggregate.settings.concurrency_limit,
                 "doc": document_of(aggregate).decode(),
             }
         case _:
@@ -165,6 +169,7 @@ def _run_columns(run: Run) -> Row:
         "id": run.id,
         "name": run.name,
         "tags": run.tags,
+        "tag_keys": keys_of_tags(run.tags),
         "created": run.created,
         "state_id": state.id if state else None,
         "state_type": state.type if state else None,

@@ -12,12 +12,13 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, sql
 
+from projections.counted import count_by
 from projections.estimates import RUN_DOCUMENT
 from projections.filters.condition import Condition
 from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
 from projections.limit_documents import DEPLOYMENT_DOCUMENT
 from projections.lists import Listed, Page, Source, json_array, read_page
-from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, Sort, TaskRunSort
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, Sort, TaskRunSort, order_of
 
 PAGE_SIZE = 200
 """How many documents a list holds when nobody says."""
@@ -156,12 +157,21 @@ async def read_listed(
 
 
 async def count_listed(connection: AsyncConnection, kind: Kind, **filters: Unpack[Filters]) -> int:
-    """How many things of a kind fit."""
-    where = kind.where(filters)
-    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(kind.source.rows, where.text)
-    cursor = await connection.execute(statement, where.values, prepare=False)
+    """How many things of a kind fit; from the counters where those can answer (see `counted`)."""
+    counting = count_by(kind.source.table, kind.where(filters), filters)
+    cursor = await connection.execute(sql.SQL("{}").format(counting.text), counting.values, prepare=False)
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+async def read_ids(connection: AsyncConnection, kind: Kind, *, limit: int, **filters: Unpack[Filters]) -> list[UUID]:
+    """The ids of the first things of a kind that fit, in the order that a list has when none is given."""
+    where = kind.where(filters)
+    statement = sql.SQL("SELECT id FROM {} WHERE {} ORDER BY {} LIMIT %s").format(
+        kind.source.rows, where.text, order_of(kind.sort).clause
+    )
+    rows = await (await connection.execute(statement, [*where.values, limit], prepare=False)).fetchall()
+    return [row[0] for row in rows]
 
 
 async def read_pages(

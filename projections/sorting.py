@@ -55,8 +55,16 @@ class TaskRunSort(StrEnum):
 
 
 class LogSort(StrEnum):
+    """Those by level and by run are of server 2.7.12."""
+
     TIMESTAMP_ASC = "TIMESTAMP_ASC"
     TIMESTAMP_DESC = "TIMESTAMP_DESC"
+    LEVEL_ASC = "LEVEL_ASC"
+    LEVEL_DESC = "LEVEL_DESC"
+    FLOW_RUN_ID_ASC = "FLOW_RUN_ID_ASC"
+    FLOW_RUN_ID_DESC = "FLOW_RUN_ID_DESC"
+    TASK_RUN_ID_ASC = "TASK_RUN_ID_ASC"
+    TASK_RUN_ID_DESC = "TASK_RUN_ID_DESC"
 
 
 Sort = FlowSort | DeploymentSort | FlowRunSort | TaskRunSort | LogSort
@@ -102,6 +110,12 @@ _ORDERS: dict[str, Order] = {
     "DURATION_DESC": Order(ESTIMATED_RUN_TIME, "double precision", moves=True),
     "TIMESTAMP_ASC": _by("timestamp", descending=False),
     "TIMESTAMP_DESC": _by("timestamp"),
+    "LEVEL_ASC": _by("level", "integer", descending=False),
+    "LEVEL_DESC": _by("level", "integer"),
+    "FLOW_RUN_ID_ASC": _by("flow_run_id", "uuid", descending=False),
+    "FLOW_RUN_ID_DESC": _by("flow_run_id", "uuid"),
+    "TASK_RUN_ID_ASC": _by("task_run_id", "uuid", descending=False),
+    "TASK_RUN_ID_DESC": _by("task_run_id", "uuid"),
 }
 
 

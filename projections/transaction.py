@@ -23,7 +23,7 @@ from domain.recording import Batch
 from domain.result_cache import CachedResult
 from domain.run import Run
 from domain.states import State
-from projections import statements
+from projections import run_counts, statements
 from projections.documents import with_estimates
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import document_of, project
@@ -43,6 +43,7 @@ UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABL
 DOCUMENT_TABLES = [table.name for table in (FLOWS, FLOW_RUN_DOCUMENTS, TASK_RUN_DOCUMENTS)]
 DROPS = {table.name: table.drop.as_string(None) for table in TABLES}
 DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
+TAKE_BACKS = {name: run_counts.removed_from(name) for name in run_counts.COUNTED}
 
 
 class PostgresTransaction:
@@ -144,6 +145,8 @@ class PostgresTransaction:
         hash = seal(self.last_hash, batch.stored)
         changes = project(batch.aggregates.values(), batch.events)
         for name, streams in changes.removed.items():
+            if name in TAKE_BACKS:
+                self._cursor.execute(TAKE_BACKS[name], [streams])
             self._cursor.execute(DELETES[name], [streams])
         for name, keys in changes.dropped.items():
             self._cursor.execute(DROPS[name], [_json(keys)])
@@ -164,12 +167,17 @@ class PostgresTransaction:
 
 @cache
 def append_and_upsert(tables: tuple[str, ...]) -> str:
-    """The statement that appends events and their seal, and writes rows of these read tables."""
+    """The statement that appends events and their seal, writes rows of these read tables and counts them."""
     parts: dict[str, sql.Composable] = {
         "event": sql.SQL(statements.INSERT_EVENTS),
         "seal": sql.SQL(statements.INSERT_SEAL),
-        **{f"{name}_row": UPSERTS[name] for name in tables},
     }
+    for name in tables:
+        row = f"{name}_row"
+        parts[row] = UPSERTS[name]
+        if name in run_counts.COUNTED:
+            parts[row] = UPSERTS[name] + run_counts.returning(name)
+            parts[f"{name}_counted"] = run_counts.changed_by(name, sql.Identifier(row))
     named = (sql.SQL("{} AS ({})").format(sql.Identifier(name), part) for name, part in parts.items())
     return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(named)).as_string(None)
 

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from domain.aggregate import Aggregate
 from domain.events import Event, EventMapper
 from domain.ledger import replay
+from projections import run_counts
 from projections.projectors import project
 from projections.seals import GENESIS, seal
 from projections.tables import TABLES
@@ -29,6 +30,7 @@ def check_ledger(conninfo: str) -> int:
         check_positions(connection)
         check_seals(connection, stored)
         assert live_rows(connection) == rebuilt_rows(stored)
+    check_counts(conninfo)
     return len(stored)
 
 
@@ -62,6 +64,29 @@ def check_seals(connection: psycopg.Connection, stored: list[StoredEvent]) -> No
         assert hash == seal(previous, stored[first - 1 : last])
         previous, covered = hash, last
     assert covered == len(stored)
+
+
+def check_counts(conninfo: str) -> None:
+    """Assert that the counters add up to what they are when made anew from the rows of runs."""
+    keys = "kind, dimension, key, width, nullif(bucket, '-infinity') AS bucket, state_type, state_name"
+    sums = (
+        f"SELECT {keys}, sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since)"  # noqa: S608
+        " FROM read.run_counts GROUP BY kind, dimension, key, width, bucket, state_type, state_name"
+    )
+    with psycopg.connect(conninfo) as connection:
+        # Counters may be added up meanwhile: both questions are asked of one moment.
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        found = {row for row in connection.execute(sums) if any(row[7:])}
+        recounted = run_counts.recounted()
+        rows = connection.execute(
+            psycopg.sql.SQL(
+                "SELECT kind, dimension, key, width, nullif(bucket, '-infinity'), state_type, state_name, runs,"
+                " run_time, running_since, late, waiting, waiting_since"
+                " FROM ({}) AS made (kind, dimension, key, width, bucket,"
+                " state_type, state_name, runs, run_time, running_since, late, waiting, waiting_since, fresh)"
+            ).format(recounted)
+        )
+        assert found == set(rows)
 
 
 def live_rows(connection: psycopg.Connection) -> Rows:

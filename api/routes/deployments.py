@@ -11,7 +11,7 @@ from api.endpoint import Endpoints
 from api.errors import Refused
 from api.parameter_schemas import Misfit, UnusableSchema, check_parameters
 from api.routes.answers import found, made
-from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, page_of
+from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, listed, number, paginated
 from domain.commands.command import Answer as CommandAnswer
 from domain.commands.command import Command
 from domain.commands.deployments import (
@@ -167,26 +167,16 @@ async def create_flow_run_of_deployment(call: Call, body: DeploymentFlowRunCreat
     "POST", "/deployments/filter", "List deployments", body=FilterDeployments, answers={200: "The deployments"}
 )
 async def read_deployments(call: Call, body: FilterDeployments) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.read_deployments, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
-        )
-    )
+    return await listed(call, queries.LISTED_DEPLOYMENTS, body)
 
 
 @endpoints.add("POST", "/deployments/count", "Count deployments", body=CountDeployments, answers={200: "Their number"})
 async def count_deployments(call: Call, body: CountDeployments) -> Answer:
-    return Answer(b"%d" % await call.services.reads.run(queries.count_deployments, **body.filters()))
+    return await number(call, queries.LISTED_DEPLOYMENTS, body)
 
 
 @endpoints.add(
     "POST", "/deployments/paginate", "List deployments by pages", body=PaginateDeployments, answers={200: "One page"}
 )
 async def paginate_deployments(call: Call, body: PaginateDeployments) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.paginate_deployments, **body.filters(), sort=body.sort, limit=limit, page=body.page
-        )
-    )
+    return await paginated(call, queries.LISTED_DEPLOYMENTS, body)

@@ -9,7 +9,7 @@ from api.bodies import FlowRunCreate, SetStateBody, pending, run_name
 from api.call import Call
 from api.endpoint import Endpoints
 from api.routes.answers import explained, found, made, orchestrated
-from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, page_of
+from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, listed, number, paginated
 from domain.commands.command import Deleted
 from domain.commands.flow_runs import (
     CreateFlowRun,
@@ -79,29 +79,19 @@ async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
 
 @endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
 async def read_flow_runs(call: Call, body: FilterFlowRuns) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.read_flow_runs, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
-        )
-    )
+    return await listed(call, queries.LISTED_FLOW_RUNS, body)
 
 
 @endpoints.add("POST", "/flow_runs/count", "Count flow runs", body=CountFlowRuns, answers={200: "Their number"})
 async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
-    return Answer(b"%d" % await call.services.reads.run(queries.count_flow_runs, **body.filters()))
+    return await number(call, queries.LISTED_FLOW_RUNS, body)
 
 
 @endpoints.add(
     "POST", "/flow_runs/paginate", "List flow runs by pages", body=PaginateFlowRuns, answers={200: "One page"}
 )
 async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.paginate_flow_runs, **body.filters(), sort=body.sort, limit=limit, page=body.page
-        )
-    )
+    return await paginated(call, queries.LISTED_FLOW_RUNS, body)
 
 
 @endpoints.add(

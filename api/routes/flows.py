@@ -5,7 +5,7 @@ from api.bodies import FlowCreate, FlowUpdate
 from api.call import Call
 from api.endpoint import Endpoints
 from api.routes.answers import found, made
-from api.routes.listing import CountFlows, FilterFlows, PaginateFlows, page_of
+from api.routes.listing import CountFlows, FilterFlows, PaginateFlows, listed, number, paginated
 from domain.commands.flows import CreateFlow, UpdateFlow
 from domain.ids import new_id
 from projections import queries
@@ -48,24 +48,14 @@ async def update_flow(call: Call, body: FlowUpdate) -> Answer:
 
 @endpoints.add("POST", "/flows/filter", "List flows", body=FilterFlows, answers={200: "The flows"})
 async def read_flows(call: Call, body: FilterFlows) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.read_flows, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
-        )
-    )
+    return await listed(call, queries.LISTED_FLOWS, body)
 
 
 @endpoints.add("POST", "/flows/count", "Count flows", body=CountFlows, answers={200: "Their number"})
 async def count_flows(call: Call, body: CountFlows) -> Answer:
-    return Answer(b"%d" % await call.services.reads.run(queries.count_flows, **body.filters()))
+    return await number(call, queries.LISTED_FLOWS, body)
 
 
 @endpoints.add("POST", "/flows/paginate", "List flows by pages", body=PaginateFlows, answers={200: "One page"})
 async def paginate_flows(call: Call, body: PaginateFlows) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.paginate_flows, **body.filters(), sort=body.sort, limit=limit, page=body.page
-        )
-    )
+    return await paginated(call, queries.LISTED_FLOWS, body)

@@ -1,40 +1,59 @@
-"""What requests for lists and counts look like, and how long a page may be."""
+"""Lists and counts of things: what requests for them look like, how long a page may be, and how they are answered."""
 
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from api.answer import Answer
 from api.call import Call
 from api.errors import Refused
-from projections.filters import FlowFilter, FlowRunFilter, LogFilter, NotYet, TaskRunFilter
-from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, TaskRunSort
+from projections import queries
+from projections.columns import UnknownColumn
+from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, LogFilter, NotYet, TaskRunFilter
+from projections.lists import Page, UnusableCursor
+from projections.queries import Kind
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, Sort, TaskRunSort
+
+NEXT_CURSOR = "X-Flowledger-Next-Cursor"
+"""The header by which a full page that was asked for by cursor names the cursor of the page behind it."""
 
 
 class RunFilters(BaseModel):
-    """Filters of flows, flow runs and task runs, which may be combined in any request for one of them."""
+    """Filters of flows, deployments, flow runs and task runs, which may be combined in any request for one of them."""
 
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
     task_runs: TaskRunFilter | None = None
-    deployments: NotYet = None
+    deployments: DeploymentFilter | None = None
     work_pools: NotYet = None
     work_pool_queues: NotYet = None
 
     def filters(self) -> dict[str, Any]:
-        return {"flows": self.flows, "flow_runs": self.flow_runs, "task_runs": self.task_runs}
+        return {
+            "flows": self.flows,
+            "flow_runs": self.flow_runs,
+            "task_runs": self.task_runs,
+            "deployments": self.deployments,
+        }
 
 
-class Page(BaseModel):
+class Listing(RunFilters):
+    """`columns` asks for these fields alone; with `cursor`, null at first, pages go by cursor instead of offset."""
+
     limit: int | None = None
     offset: int = Field(default=0, ge=0)
+    columns: list[str] | None = None
+    cursor: str | None = None
+    sort: Any = None
 
 
-class Numbered(BaseModel):
+class Numbered(RunFilters):
     limit: int | None = None
     page: int = Field(default=1, ge=1)
+    sort: Any = None
 
 
-class FilterFlows(RunFilters, Page):
+class FilterFlows(Listing):
     sort: FlowSort | None = None
 
 
@@ -42,11 +61,11 @@ class CountFlows(RunFilters):
     pass
 
 
-class PaginateFlows(RunFilters, Numbered):
+class PaginateFlows(Numbered):
     sort: FlowSort | None = None
 
 
-class FilterDeployments(RunFilters, Page):
+class FilterDeployments(Listing):
     sort: DeploymentSort | None = None
 
 
@@ -54,11 +73,11 @@ class CountDeployments(RunFilters):
     pass
 
 
-class PaginateDeployments(RunFilters, Numbered):
+class PaginateDeployments(Numbered):
     sort: DeploymentSort | None = None
 
 
-class FilterFlowRuns(RunFilters, Page):
+class FilterFlowRuns(Listing):
     sort: FlowRunSort | None = None
 
 
@@ -66,11 +85,11 @@ class CountFlowRuns(RunFilters):
     pass
 
 
-class PaginateFlowRuns(RunFilters, Numbered):
+class PaginateFlowRuns(Numbered):
     sort: FlowRunSort | None = None
 
 
-class FilterTaskRuns(RunFilters, Page):
+class FilterTaskRuns(Listing):
     sort: TaskRunSort | None = None
 
 
@@ -78,7 +97,7 @@ class CountTaskRuns(RunFilters):
     pass
 
 
-class PaginateTaskRuns(RunFilters, Numbered):
+class PaginateTaskRuns(Numbered):
     sort: TaskRunSort | None = None
 
 
@@ -87,6 +106,36 @@ class FilterLogs(BaseModel):
     sort: LogSort | None = None
     limit: int | None = None
     offset: int | None = Field(default=None, ge=0)
+
+
+async def listed(call: Call, kind: Kind, body: Listing) -> Answer:
+    """The documents that a request asks for. Raises Refused (422)."""
+    by_cursor = "cursor" in body.model_fields_set
+    if by_cursor and body.offset:
+        raise Refused(422, "A list goes on either behind a cursor or behind an offset, not both.")
+    columns = None if body.columns is None else tuple(body.columns)
+    page = Page(page_of(call, body.limit), body.offset, by_cursor, body.cursor, columns)
+    sort: Sort | None = body.sort
+    try:
+        found = await call.services.reads.run(queries.read_listed, kind, page, sort, **body.filters())
+    except (UnusableCursor, UnknownColumn) as error:
+        raise Refused(422, str(error)) from None
+    return Answer(found.documents, headers=None if found.cursor is None else {NEXT_CURSOR: found.cursor})
+
+
+async def paginated(call: Call, kind: Kind, body: Numbered) -> Answer:
+    """One page with how many documents there are in all. Raises Refused (422)."""
+    limit = page_of(call, body.limit)
+    return Answer(
+        await call.services.reads.run(
+            queries.read_pages, kind, sort=body.sort, limit=limit, page=body.page, **body.filters()
+        )
+    )
+
+
+async def number(call: Call, kind: Kind, body: RunFilters) -> Answer:
+    """How many things fit."""
+    return Answer(b"%d" % await call.services.reads.run(queries.count_listed, kind, **body.filters()))
 
 
 def page_of(call: Call, limit: int | None) -> int:

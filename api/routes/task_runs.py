@@ -6,7 +6,7 @@ from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
 from api.routes.answers import explained, found, made, orchestrated
-from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, page_of
+from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, listed, number, paginated
 from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, ExplainTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.errors import NotFound
 from domain.ids import new_id
@@ -68,29 +68,19 @@ async def create_task_run(call: Call, body: TaskRunCreate) -> Answer:
 
 @endpoints.add("POST", "/task_runs/filter", "List task runs", body=FilterTaskRuns, answers={200: "The task runs"})
 async def read_task_runs(call: Call, body: FilterTaskRuns) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.read_task_runs, **body.filters(), sort=body.sort, limit=limit, offset=body.offset
-        )
-    )
+    return await listed(call, queries.LISTED_TASK_RUNS, body)
 
 
 @endpoints.add("POST", "/task_runs/count", "Count task runs", body=CountTaskRuns, answers={200: "Their number"})
 async def count_task_runs(call: Call, body: CountTaskRuns) -> Answer:
-    return Answer(b"%d" % await call.services.reads.run(queries.count_task_runs, **body.filters()))
+    return await number(call, queries.LISTED_TASK_RUNS, body)
 
 
 @endpoints.add(
     "POST", "/task_runs/paginate", "List task runs by pages", body=PaginateTaskRuns, answers={200: "One page"}
 )
 async def paginate_task_runs(call: Call, body: PaginateTaskRuns) -> Answer:
-    limit = page_of(call, body.limit)
-    return Answer(
-        await call.services.reads.run(
-            queries.paginate_task_runs, **body.filters(), sort=body.sort, limit=limit, page=body.page
-        )
-    )
+    return await paginated(call, queries.LISTED_TASK_RUNS, body)
 
 
 @endpoints.add(

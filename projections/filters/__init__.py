@@ -4,9 +4,10 @@ Every value is bound to a placeholder; no text of a caller becomes part of a sta
 """
 
 from projections.filters.criteria import NotYet
+from projections.filters.deployments import DeploymentFilter
 from projections.filters.flow_runs import FlowRunFilter
 from projections.filters.flows import FlowFilter
 from projections.filters.logs import LogFilter
 from projections.filters.task_runs import TaskRunFilter
 
-__all__ = ["FlowFilter", "FlowRunFilter", "LogFilter", "NotYet", "TaskRunFilter"]
+__all__ = ["DeploymentFilter", "FlowFilter", "FlowRunFilter", "LogFilter", "NotYet", "TaskRunFilter"]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 from domain.states import StateType
 from domain.times import Time
 from projections.filters.condition import Condition, Operator, compare, joined
+from projections.tag_keys import keys_of_tags
 
 Test = Callable[[sql.Composable, Any], Condition]
 
@@ -55,7 +56,7 @@ def _is_empty(column: sql.Composable, wanted: bool) -> Condition:
 
 def _with_tags(template: LiteralString, column: sql.Composable, tags: list[str]) -> Condition:
     # Rows without tags are not in the index; that none of them is meant is not plain to PostgreSQL by itself.
-    asked = compare(template, column, tags)
+    asked = compare(template, column, keys_of_tags(tags))
     return joined(Operator.AND, [asked, _is_empty(column, False)]) if tags else asked
 
 
@@ -129,6 +130,11 @@ class Name(AnyText):
     like_: str | None = None
 
 
+class AnyOrNoText(JoinedCriteria):
+    any_: list[str] | None = None
+    is_null_: bool | None = None
+
+
 class TimeRange(Criteria):
     before_: Time | None = None
     after_: Time | None = None
@@ -159,8 +165,8 @@ class Tags(JoinedCriteria):
     """`all_`: carries all these tags, and perhaps others. `is_null_`: carries none at all."""
 
     TESTS: ClassVar[Mapping[str, Test]] = {
-        "all_": lambda column, tags: _with_tags("{} @> %s", column, tags),
-        "any_": lambda column, tags: _with_tags("{} && %s", column, tags),
+        "all_": lambda column, tags: compare("{} @> %s", column, tags),
+        "any_": lambda column, tags: compare("{} && %s", column, tags),
         "is_null_": _is_empty,
     }
 
@@ -172,12 +178,27 @@ class AnyOrAllTags(Tags):
     any_: list[str] | None = None
 
 
+class TagsOfRun(Tags):
+    """The same of runs, whose tags are looked for by their keys."""
+
+    TESTS: ClassVar[Mapping[str, Test]] = {
+        "all_": lambda column, tags: _with_tags("{} @> %s", column, tags),
+        "any_": lambda column, tags: _with_tags("{} && %s", column, tags),
+        "is_null_": _is_empty,
+    }
+
+
+class AnyOrAllTagsOfRun(TagsOfRun):
+    any_: list[str] | None = None
+
+
 class Entity(BaseModel):
-    """A filter of one kind of thing: criteria for its fields. A field's name is the name of its column."""
+    """A filter of one kind of thing: criteria for its fields. A field has the name of its column, or `COLUMNS` says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     TABLE: ClassVar[str]
+    COLUMNS: ClassVar[Mapping[str, str]] = {}
 
     operator: Operator = Operator.AND
 
@@ -185,5 +206,9 @@ class Entity(BaseModel):
         """The filter as a condition on the rows of its table."""
         return joined(
             self.operator,
-            [criteria.condition(self.TABLE, field) for field, criteria in self if isinstance(criteria, Criteria)],
+            [
+                criteria.condition(self.TABLE, self.COLUMNS.get(field, field))
+                for field, criteria in self
+                if isinstance(criteria, Criteria)
+            ],
         )

@@ -7,10 +7,14 @@ run and a task run, they belong together: the task run is one of that flow run.
 from typing import TypedDict
 
 from projections.filters.condition import Condition, Operator, exists, joined
+from projections.filters.criteria import Entity
+from projections.filters.deployments import DeploymentFilter
 from projections.filters.flow_runs import FlowRunFilter
 from projections.filters.flows import FlowFilter
 from projections.filters.task_runs import TaskRunFilter
 
+DEPLOYMENTS_OF_FLOW = "FROM read.deployments WHERE deployments.flow_id = flows.id"
+DEPLOYMENT_OF_RUN = "FROM read.deployments WHERE deployments.id = flow_runs.deployment_id"
 RUNS_OF_FLOW = "FROM read.flow_runs WHERE flow_runs.flow_id = flows.id"
 RUNS_WITH_TASKS_OF_FLOW = (
     "FROM read.flow_runs JOIN read.task_runs ON task_runs.flow_run_id = flow_runs.id WHERE flow_runs.flow_id = flows.id"
@@ -32,11 +36,15 @@ class Filters(TypedDict, total=False):
     flows: FlowFilter | None
     flow_runs: FlowRunFilter | None
     task_runs: TaskRunFilter | None
+    deployments: DeploymentFilter | None
 
 
 def flows_where(filters: Filters) -> Condition:
-    """The condition on `read.flows` of flows that fit, and have runs that fit."""
+    """The condition on `read.flows` of flows that fit, and have runs that fit and deployments that fit."""
     parts = _own(filters.get("flows"))
+    deployments = filters.get("deployments")
+    if deployments is not None:
+        parts.append(exists(DEPLOYMENTS_OF_FLOW, *_own(deployments)))
     flow_runs, task_runs = filters.get("flow_runs"), filters.get("task_runs")
     if task_runs is not None:
         parts.append(exists(RUNS_WITH_TASKS_OF_FLOW, *_own(flow_runs), *_own(task_runs)))
@@ -46,8 +54,8 @@ def flows_where(filters: Filters) -> Condition:
 
 
 def deployments_where(filters: Filters) -> Condition:
-    """The condition on `read.deployments` of deployments of a flow that fits, with runs that fit."""
-    parts: list[Condition] = []
+    """The condition on `read.deployments` of deployments that fit, of a flow that fits, with runs that fit."""
+    parts = _own(filters.get("deployments"))
     flows, flow_runs, task_runs = filters.get("flows"), filters.get("flow_runs"), filters.get("task_runs")
     if flows is not None:
         parts.append(exists(FLOW_OF_DEPLOYMENT, *_own(flows)))
@@ -59,9 +67,13 @@ def deployments_where(filters: Filters) -> Condition:
 
 
 def flow_runs_where(filters: Filters) -> Condition:
-    """The condition on `read.flow_runs` of flow runs that fit, of a flow that fits, with a task run that fits."""
+    """The condition on `read.flow_runs` of flow runs that fit, of a flow and of a deployment that fit, with a task run
+    that fits.
+    """
     parts = _own(filters.get("flow_runs"))
-    flows, task_runs = filters.get("flows"), filters.get("task_runs")
+    flows, task_runs, deployments = filters.get("flows"), filters.get("task_runs"), filters.get("deployments")
+    if deployments is not None:
+        parts.append(exists(DEPLOYMENT_OF_RUN, *_own(deployments)))
     if flows is not None:
         parts.append(exists(FLOW_OF_RUN, *_own(flows)))
     if task_runs is not None:
@@ -70,14 +82,15 @@ def flow_runs_where(filters: Filters) -> Condition:
 
 
 def task_runs_where(filters: Filters) -> Condition:
-    """The condition on `read.task_runs` of task runs that fit, in a flow run that fits, of a flow that fits."""
+    """The condition on `read.task_runs` of task runs that fit, in a flow run, of a flow and a deployment that fit."""
     parts = _own(filters.get("task_runs"))
-    flows, flow_runs = filters.get("flows"), filters.get("flow_runs")
-    if flows is not None or flow_runs is not None:
+    flows, flow_runs, deployments = filters.get("flows"), filters.get("flow_runs"), filters.get("deployments")
+    if flows is not None or flow_runs is not None or deployments is not None:
         of_flow = [] if flows is None else [exists(FLOW_OF_RUN, *_own(flows))]
-        parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow))
+        of_deployment = [] if deployments is None else [exists(DEPLOYMENT_OF_RUN, *_own(deployments))]
+        parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow, *of_deployment))
     return joined(Operator.AND, parts)
 
 
-def _own(filter: FlowFilter | FlowRunFilter | TaskRunFilter | None) -> list[Condition]:
+def _own(filter: Entity | None) -> list[Condition]:
     return [] if filter is None else [filter.condition()]

@@ -1,6 +1,6 @@
 """The filter of task runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from projections.filters.condition import Condition, exists, negated
@@ -13,7 +13,7 @@ from projections.filters.criteria import (
     Entity,
     Name,
     StateCriteria,
-    Tags,
+    TagsOfRun,
     TimeRange,
     TimeRangeOrNone,
 )
@@ -53,10 +53,11 @@ class TaskRunFilter(Entity):
     """Which task runs are meant. Fields and their meaning are those of server 3.9.1."""
 
     TABLE: ClassVar[str] = "task_runs"
+    COLUMNS: ClassVar[Mapping[str, str]] = {"tags": "tag_keys"}
 
     id: AnyId | None = None
     name: Name | None = None
-    tags: Tags | None = None
+    tags: TagsOfRun | None = None
     state: TaskRunState | None = None
     start_time: TimeRangeOrNone | None = None
     end_time: TimeRangeOrNone | None = None

@@ -64,6 +64,7 @@ def _typed(columns: tuple[tuple[str, str], ...]) -> sql.Composed:
 _RUN_COLUMNS = (
     ("name", "text"),
     ("tags", "text[]"),
+    ("tag_keys", "uuid[]"),
     ("created", "timestamptz"),
     ("state_id", "uuid"),
     ("state_type", "text"),
@@ -100,6 +101,9 @@ DEPLOYMENTS = Table(
         ("tags", "text[]"),
         ("created", "timestamptz"),
         ("updated", "timestamptz"),
+        ("paused", "boolean"),
+        ("work_queue_name", "text"),
+        ("concurrency_limit", "integer"),
         ("doc", "text"),
     ),
 )

@@ -1,12 +1,15 @@
 -- One row a deployment. `doc` is the document by which the API shows it.
 CREATE TABLE read.deployments (
-    id      uuid        PRIMARY KEY,
-    flow_id uuid        NOT NULL,
-    name    text        NOT NULL,
-    tags    text[]      NOT NULL,
-    created timestamptz NOT NULL,
-    updated timestamptz NOT NULL,
-    doc     text        NOT NULL
+    id                uuid        PRIMARY KEY,
+    flow_id           uuid        NOT NULL,
+    name              text        NOT NULL,
+    tags              text[]      NOT NULL,
+    created           timestamptz NOT NULL,
+    updated           timestamptz NOT NULL,
+    paused            boolean     NOT NULL,
+    work_queue_name   text,
+    concurrency_limit integer,
+    doc               text        NOT NULL
 );
 -- The deployments of one flow, and reading one by its name.
 CREATE UNIQUE INDEX deployments_flow_name ON read.deployments (flow_id, name);

@@ -5,6 +5,8 @@ CREATE TABLE read.flow_runs (
     flow_id                   uuid             NOT NULL,
     name                      text             NOT NULL,
     tags                      text[]           NOT NULL,
+    -- The tags as keys of one length, each once: tags may be longer than an index can hold.
+    tag_keys                  uuid[]           NOT NULL,
     created                   timestamptz      NOT NULL,
     state_id                  uuid,
     state_type                text,
@@ -37,6 +39,7 @@ CREATE INDEX flow_runs_expected_start_time ON read.flow_runs (expected_start_tim
 CREATE INDEX flow_runs_next_scheduled_start_time ON read.flow_runs (next_scheduled_start_time, id)
     WHERE next_scheduled_start_time IS NOT NULL;
 -- The runs with a tag. Its pages are always merged at once, or readers would have to look through what is pending.
-CREATE INDEX flow_runs_tags ON read.flow_runs USING gin (tags) WITH (fastupdate = off) WHERE tags <> '{}';
+CREATE INDEX flow_runs_tags ON read.flow_runs USING gin (tag_keys) WITH (fastupdate = off)
+    WHERE tag_keys <> '{}';
 -- The flow run behind a task run that stands for a subflow.
 CREATE INDEX flow_runs_parent_task_run ON read.flow_runs (parent_task_run_id) WHERE parent_task_run_id IS NOT NULL;

@@ -5,6 +5,8 @@ CREATE TABLE read.task_runs (
     flow_run_id               uuid,
     name                      text             NOT NULL,
     tags                      text[]           NOT NULL,
+    -- The tags as keys of one length, each once: tags may be longer than an index can hold.
+    tag_keys                  uuid[]           NOT NULL,
     created                   timestamptz      NOT NULL,
     state_id                  uuid,
     state_type                text,
@@ -28,4 +30,5 @@ CREATE INDEX task_runs_expected_start_time ON read.task_runs (expected_start_tim
 -- The task runs that started in some time: what pages show as activity.
 CREATE INDEX task_runs_start_time ON read.task_runs (start_time) WHERE start_time IS NOT NULL;
 -- The task runs with a tag. Its pages are always merged at once, or readers would have to look through what is pending.
-CREATE INDEX task_runs_tags ON read.task_runs USING gin (tags) WITH (fastupdate = off) WHERE tags <> '{}';
+CREATE INDEX task_runs_tags ON read.task_runs USING gin (tag_keys) WITH (fastupdate = off)
+    WHERE tag_keys <> '{}';

@@ -41,7 +41,7 @@ def connection(postgres: EmbeddedPostgres, template_database: str) -> Iterator[p
 
 def test_there_is_a_definition_for_every_read_table(connection: psycopg.Connection) -> None:
     names = {name for (name,) in connection.execute(NAMES)}
-    assert names == {table.name for table in TABLES} | {"shape"}
+    assert names == {table.name for table in TABLES} | {"shape", "run_counts"}
 
 
 @each_table

@@ -1,0 +1,174 @@
+"""Which filters the counters can answer, and the parts of sums that they and single rows contribute.
+
+Counters are kept by state and by the time runs were expected to start, of all runs and of those of one flow, of one
+deployment or with one tag. Filters that ask for more are answered from the rows of runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter
+from projections.filters.condition import EVERY_ROW, Condition, Operator, compare, joined
+from projections.filters.criteria import AnyOrAllTagsOfRun, AnyOrNoId, Criteria, StateCriteria, TimeRange
+from projections.filters.related import Filters
+from projections.run_counts import ANY_RUN, COUNTED, WIDTHS, kind_of, measures
+from projections.tag_keys import key_of_tag
+from projections.time_pieces import EXACT, FIRST, LAST, Piece, microseconds, pieces
+
+_KEY = sql.Identifier("counts", "key")
+_SUMS = sql.SQL("runs, run_time, running_since, late, waiting, waiting_since")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The counters that answer a filter: which of them, in which states, and between which times (microseconds).
+
+    `start` None: also runs that have no time.
+    """
+
+    dimension: str
+    rows: Condition
+    start: int | None = None
+    stop: int = LAST
+
+
+def counted(table: str, filters: Filters) -> Counted | None:
+    """The counters that answer filters of the runs of a read table, or None."""
+    asked = {name: filter for name, filter in filters.items() if filter is not None}
+    own = asked.pop(table, None)
+    dimensions: list[tuple[str, Condition]] = []
+    for name, dimension in (("flows", "flow"), ("deployments", "deployment")):
+        filter = asked.get(name)
+        if table == "flow_runs" and isinstance(filter, FlowFilter | DeploymentFilter):
+            del asked[name]
+            chosen = filter.condition()
+            ids = sql.SQL("{} IN (SELECT id FROM read.{} WHERE {})").format(_KEY, sql.Identifier(name), chosen.text)
+            dimensions.append((dimension, Condition(ids, chosen.values)))
+    if asked:
+        return None
+    states, between = EVERY_ROW, TimeRange()
+    if isinstance(own, FlowRunFilter | TaskRunFilter):
+        questions = {name: criteria for name, criteria in own if isinstance(criteria, Criteria)}
+        if own.operator is Operator.OR and len(questions) > 1:
+            return None
+        for name, criteria in questions.items():
+            if isinstance(criteria, StateCriteria):
+                states = criteria.condition("counts", "state")
+            elif name == "expected_start_time" and isinstance(criteria, TimeRange):
+                between = criteria
+            elif table == "flow_runs" and (found := _dimension(name, criteria)) is not None:
+                dimensions.append(found)
+            else:
+                return None
+    if len(dimensions) > 1:
+        return None
+    dimensions.append(("all", compare("{} = %s::uuid", _KEY, ANY_RUN)))
+    chosen_dimension, key = dimensions[0]
+    if between.before_ is None and between.after_ is None:
+        return Counted(chosen_dimension, joined(Operator.AND, [key, states]))
+    start = FIRST if between.after_ is None else microseconds(between.after_)
+    stop = LAST if between.before_ is None else microseconds(between.before_) + 1
+    return Counted(chosen_dimension, joined(Operator.AND, [key, states]), start, stop)
+
+
+def _dimension(name: str, criteria: Criteria) -> tuple[str, Condition] | None:
+    if name == "deployment_id" and isinstance(criteria, AnyOrNoId):
+        if criteria.any_ is not None and criteria.is_null_ is None:
+            return "deployment", compare("{} = ANY(%s)", _KEY, criteria.any_)
+    elif isinstance(criteria, AnyOrAllTagsOfRun) and criteria.is_null_ is None:
+        tags = [*(criteria.all_ or ()), *(criteria.any_ or ())]
+        if len(tags) == 1 and None in (criteria.all_, criteria.any_):
+            return "tag", compare("{} = %s", _KEY, key_of_tag(tags[0]))
+    return None
+
+
+def count_by(table: str, where: Condition, filters: Filters) -> Condition:
+    """The statement that selects how many rows of a read table fit filters, which stand for that condition on them."""
+    counters = counted(table, filters) if table in COUNTED else None
+    if counters is None:
+        text = sql.SQL("SELECT count(*) FROM read.{} WHERE {}").format(sql.Identifier(table), where.text)
+        return Condition(text, where.values)
+    parts = _sums(table, counters, where)
+    return Condition(sql.SQL("SELECT coalesce(sum(runs), 0) FROM ({}) AS part").format(parts.text), parts.values)
+
+
+def states_by_count(table: str, where: Condition, filters: Filters) -> Condition:
+    """The statement that selects the type of each state that rows of runs that fit are in, and how many are."""
+    counters = counted(table, filters)
+    if counters is None:
+        text = sql.SQL(
+            "SELECT state_type, count(*) FROM read.{} WHERE state_type IS NOT NULL AND {} GROUP BY state_type"
+        ).format(sql.Identifier(table), where.text)
+        return Condition(text, where.values)
+    parts = _sums(table, counters, where)
+    text = sql.SQL(
+        "SELECT state_type, sum(runs)::bigint FROM ({}) AS part WHERE state_type IS NOT NULL GROUP BY state_type"
+    ).format(parts.text)
+    return Condition(text, parts.values)
+
+
+def _sums(table: str, counters: Counted, where: Condition) -> Condition:
+    """Rows whose `runs` add up to how many fit, by `state_type`."""
+    if counters.start is not None:
+        return parts_of_pieces(table, counters, where, pieces([(counters.start, counters.stop)]))
+    text = sql.SQL(
+        "SELECT state_type, runs FROM read.run_counts AS counts"
+        " WHERE kind = {kind} AND dimension = {dimension} AND width = {width} AND {rows}"
+    ).format(
+        kind=sql.Literal(kind_of(table)),
+        dimension=sql.Literal(counters.dimension),
+        width=sql.Literal(WIDTHS[-1]),
+        rows=counters.rows.text,
+    )
+    return Condition(text, counters.rows.values)
+
+
+def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: Iterable[Piece]) -> Condition:
+    """A statement whose rows are what counters and single rows of a table contribute to each interval and state."""
+    cut = list(made_of)
+    text = sql.SQL(
+        "WITH piece AS MATERIALIZED (SELECT index, width, due,"
+        " coalesce('1970-01-01Z'::timestamptz + start * interval '1 microsecond', '-infinity') AS start,"
+        " '1970-01-01Z'::timestamptz + stop * interval '1 microsecond' AS stop"
+        " FROM unnest(%s::int[], %s::int[], %s::bool[], %s::bigint[], %s::bigint[])"
+        " AS cut(index, width, due, start, stop))"
+        " SELECT index, state_type, state_name, runs, run_time, running_since, late,"
+        " CASE WHEN due THEN waiting ELSE 0 END AS waiting,"
+        " CASE WHEN due THEN waiting_since ELSE 0 END AS waiting_since"
+        " FROM piece CROSS JOIN LATERAL (SELECT state_type, state_name, {sums} FROM read.run_counts AS counts"
+        " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = piece.width"
+        " AND bucket >= piece.start AND bucket < piece.stop AND {rows}) AS summed WHERE width > 0"
+        " UNION ALL SELECT index, state_type, state_name, {sums}"
+        " FROM piece CROSS JOIN LATERAL ({single}) AS single WHERE width = {exact}"
+    ).format(
+        sums=_SUMS,
+        kind=sql.Literal(kind_of(table)),
+        dimension=sql.Literal(counters.dimension),
+        rows=counters.rows.text,
+        single=_single(
+            table, where, sql.SQL("expected_start_time >= piece.start AND expected_start_time < piece.stop")
+        ),
+        exact=sql.Literal(EXACT),
+    )
+    columns = ([getattr(piece, name) for piece in cut] for name in ("index", "width", "due", "start", "stop"))
+    return Condition(text, (*columns, *counters.rows.values, *where.values))
+
+
+def parts_of_rows(table: str, where: Condition, index: Condition) -> Condition:
+    """The same from the rows of a table alone; `index` is the number of the interval that a row belongs to."""
+    text = sql.SQL("SELECT {index} AS index, state_type, state_name, {sums} FROM ({single}) AS single").format(
+        index=index.text, sums=_SUMS, single=_single(table, where, sql.SQL("true"))
+    )
+    return Condition(text, (*index.values, *where.values))
+
+
+def _single(table: str, where: Condition, between: sql.Composable) -> sql.Composed:
+    """What single rows contribute; one that is yet to be due waits for nothing."""
+    return sql.SQL(
+        "SELECT state_type, state_name, expected_start_time, 1::bigint AS runs, run_time, running_since, late,"
+        " CASE WHEN expected_start_time <= now() THEN waiting ELSE 0 END AS waiting,"
+        " CASE WHEN expected_start_time <= now() THEN waiting_since ELSE 0 END AS waiting_since"
+        " FROM read.{table} CROSS JOIN LATERAL (SELECT {measures}) AS measured WHERE {between} AND {where}"
+    ).format(table=sql.SQL(table), measures=measures(table), between=between, where=where.text)

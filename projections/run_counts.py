@@ -1,0 +1,184 @@
+"""Counters of runs: how a transaction changes them, how they are added up, and how they are made anew.
+
+A run counts by what stands in its row of a read table, so a change of rows is a difference: the new row counts once,
+the row it replaces is taken back. All sums are exact numbers, so that what is taken back is what was put in.
+"""
+
+from psycopg import AsyncConnection, Connection, sql
+
+from domain.states import TERMINAL, StateType
+
+WIDTHS = (60, 900, 86_400)
+"""The lengths of buckets in seconds; each is a multiple of those before it."""
+
+ANY_RUN = "00000000-0000-0000-0000-000000000000"
+"""The key of the dimension `all`."""
+
+FOLD_LOCK = 0x464C4F57434F554E
+"""The advisory lock under which counters are added up ("FLOWCOUN" in ASCII): one process at a time is enough."""
+
+GROUPS_PER_FOLD = 10_000
+"""How many keys one transaction adds up."""
+
+_COLUMNS = (
+    "id",
+    "state_type",
+    "state_name",
+    "state_timestamp",
+    "start_time",
+    "expected_start_time",
+    "total_run_time",
+)
+_DIMENSIONS = {
+    "flow_runs": ("flow_id", "deployment_id", "tag_keys"),
+    "task_runs": (),
+}
+COUNTED = tuple(_DIMENSIONS)
+"""The read tables whose rows are counted."""
+
+_KEYS = {
+    "flow_runs": sql.SQL(
+        "SELECT 'all', {all}::uuid UNION ALL SELECT 'flow', change.flow_id"
+        " UNION ALL SELECT 'deployment', change.deployment_id WHERE change.deployment_id IS NOT NULL"
+        " UNION ALL SELECT 'tag', tag FROM unnest(change.tag_keys) AS tag"
+    ).format(all=sql.Literal(ANY_RUN)),
+    "task_runs": sql.SQL("SELECT 'all', {}::uuid").format(sql.Literal(ANY_RUN)),
+}
+
+MEASURES = sql.SQL(
+    "round({row}.total_run_time::numeric, 6) AS run_time,"
+    " CASE WHEN {row}.state_type = {running} THEN extract(epoch FROM {row}.state_timestamp) ELSE 0 END"
+    " AS running_since,"
+    " CASE WHEN {row}.start_time > {row}.expected_start_time"
+    " THEN extract(epoch FROM {row}.start_time - {row}.expected_start_time) ELSE 0 END AS late,"
+    " CASE WHEN {waits} THEN 1 ELSE 0 END AS waiting,"
+    " CASE WHEN {waits} THEN extract(epoch FROM {row}.expected_start_time) ELSE 0 END AS waiting_since"
+)
+"""What a row of runs adds to each sum."""
+
+_WAITS = (
+    "({row}.start_time IS NULL AND {row}.expected_start_time IS NOT NULL"
+    " AND ({row}.state_type IS NULL OR {row}.state_type NOT IN ({ended})))"
+)
+
+_INSERT = (
+    "INSERT INTO read.run_counts (kind, dimension, key, width, bucket, state_type, state_name,"
+    " runs, run_time, running_since, late, waiting, waiting_since, fresh) "
+)
+
+_SUMS = (
+    "SELECT {kind}::text, dimension, key, width, bucket, state_type, state_name,"
+    " sum(sign), sum(sign * run_time), sum(sign * running_since), sum(sign * late),"
+    " sum(sign * waiting), sum(sign * waiting_since), {fresh}"
+    " FROM ({changes}) AS change"
+    " CROSS JOIN LATERAL ({keys}) AS counted(dimension, key)"
+    " CROSS JOIN LATERAL (SELECT {measures}) AS measured"
+    " CROSS JOIN unnest({widths}) AS width"
+    " CROSS JOIN LATERAL (SELECT coalesce(date_bin(make_interval(secs => width), change.expected_start_time,"
+    " '1970-01-01 00:00:00Z'), '-infinity')) AS binned(bucket)"
+    " GROUP BY dimension, key, width, bucket, state_type, state_name"
+    " HAVING (sum(sign), sum(sign * run_time), sum(sign * running_since), sum(sign * late),"
+    " sum(sign * waiting), sum(sign * waiting_since)) <> (0, 0, 0, 0, 0, 0)"
+)
+
+FOLD = """
+WITH chosen AS (
+    SELECT DISTINCT kind, dimension, key, width, bucket FROM read.run_counts WHERE fresh LIMIT {most}
+), taken AS (
+    DELETE FROM read.run_counts AS counts USING chosen
+    WHERE (counts.kind, counts.dimension, counts.key, counts.width, counts.bucket)
+        = (chosen.kind, chosen.dimension, chosen.key, chosen.width, chosen.bucket)
+    RETURNING counts.*
+)
+INSERT INTO read.run_counts (kind, dimension, key, width, bucket, state_type, state_name,
+    runs, run_time, running_since, late, waiting, waiting_since, fresh)
+SELECT kind, dimension, key, width, bucket, state_type, state_name,
+    sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since), false
+FROM taken
+GROUP BY kind, dimension, key, width, bucket, state_type, state_name
+HAVING (sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since)) <> (0, 0, 0, 0, 0, 0)
+"""
+
+
+def returning(table: str) -> sql.Composable:
+    """What a statement that writes rows of a counted table gives back of them."""
+    return sql.SQL(" RETURNING {}").format(_listed(table, sql.SQL(table)))
+
+
+def changed_by(table: str, written: sql.Composable) -> sql.Composed:
+    """Counts rows of a table that this very statement writes, and takes back those that they replace.
+
+    `written` names the part of the statement that writes. What it replaces is what the statement saw at its beginning.
+    """
+    now = sql.SQL("SELECT 1 AS sign, {columns} FROM {written}").format(columns=_listed(table, written), written=written)
+    # One look-up by key for each row, whatever PostgreSQL believes of the size of the table.
+    before = sql.SQL(
+        "SELECT -1, {columns} FROM {written} AS new"
+        " CROSS JOIN LATERAL (SELECT * FROM read.{table} AS same WHERE same.id = new.id LIMIT 1) AS old"
+    ).format(columns=_listed(table, sql.SQL("old")), written=written, table=sql.SQL(table))
+    return sql.SQL(_INSERT) + _sums(table, sql.SQL("{} UNION ALL {}").format(now, before), fresh=True)
+
+
+def removed_from(table: str) -> str:
+    """The statement that takes back rows of a table, given their ids as an array, before they are deleted."""
+    before = sql.SQL("SELECT -1 AS sign, {columns} FROM read.{table} WHERE id = ANY(%s)").format(
+        columns=_listed(table, sql.SQL(table)), table=sql.SQL(table)
+    )
+    return (sql.SQL(_INSERT) + _sums(table, before, fresh=True)).as_string(None)
+
+
+def recount(connection: Connection) -> None:
+    """Make the counters anew from the rows that are there, in the caller's transaction; nothing may write meanwhile."""
+    connection.execute("DELETE FROM read.run_counts")
+    connection.execute(sql.SQL(_INSERT) + recounted())
+
+
+def recounted() -> sql.Composed:
+    """The statement that selects what the counters should be by the rows that are there."""
+    return sql.SQL(" UNION ALL ").join(
+        _sums(
+            table,
+            sql.SQL("SELECT 1 AS sign, {columns} FROM read.{table}").format(
+                columns=_listed(table, sql.SQL(table)), table=sql.SQL(table)
+            ),
+            fresh=False,
+        )
+        for table in COUNTED
+    )
+
+
+async def fold(connection: AsyncConnection) -> None:
+    """Add up rows of the same key, unless another process is at it."""
+    async with connection.transaction():
+        cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [FOLD_LOCK])
+        if await cursor.fetchone() == (True,):
+            await connection.execute(sql.SQL(FOLD).format(most=sql.Literal(GROUPS_PER_FOLD)))
+
+
+def measures(row: str) -> sql.Composed:
+    """What a row of that name adds to each sum."""
+    name = sql.SQL(row)
+    ended = sql.SQL(", ").join(sql.Literal(type.value) for type in sorted(TERMINAL))
+    waits = sql.SQL(_WAITS).format(row=name, ended=ended)
+    return MEASURES.format(row=name, waits=waits, running=sql.Literal(StateType.RUNNING.value))
+
+
+def kind_of(table: str) -> str:
+    """How the runs of a read table are called among the counters."""
+    return table.removesuffix("s")
+
+
+def _listed(table: str, source: sql.Composable) -> sql.Composed:
+    names = (*_COLUMNS, *_DIMENSIONS[table])
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(source, sql.Identifier(name)) for name in names)
+
+
+def _sums(table: str, changes: sql.Composable, *, fresh: bool) -> sql.Composed:
+    return sql.SQL(_SUMS).format(
+        kind=sql.Literal(kind_of(table)),
+        keys=_KEYS[table],
+        measures=measures("change"),
+        widths=sql.Literal(list(WIDTHS)),
+        changes=changes,
+        fresh=sql.Literal(fresh),
+    )

@@ -1,0 +1,83 @@
+"""Ranges of time cut into the buckets that counters are kept in, and what is left over at the edges.
+
+Times are whole microseconds since 1970 (UTC), so that cutting is exact; ranges include their beginning, not their end.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from projections.run_counts import WIDTHS
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+SECOND = 1_000_000
+FIRST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+LAST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND + 1
+
+EXACT = 0
+"""The width of a piece that is not made of buckets: its runs are looked at one by one."""
+
+SKEW = 60 * SECOND
+"""How far the clocks of this process and of the database may be apart."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of interval number `index`: buckets of `width` seconds, or EXACT. `due` says that it lies in the past.
+
+    Without a `start` it holds the runs that have no time.
+    """
+
+    index: int
+    width: int
+    start: int | None
+    stop: int
+    due: bool
+
+
+def microseconds(time: datetime) -> int:
+    """A time as whole microseconds since 1970."""
+    return (time - EPOCH) // MICROSECOND
+
+
+def pieces(ranges: Sequence[tuple[int, int]], now: int | None = None) -> Iterator[Piece]:
+    """The pieces of ranges, which count as intervals 0, 1, ….
+
+    Where `now` is given, the time around it is cut out as EXACT, so that every other piece lies either in the past or
+    in the future.
+    """
+    for index, (start, stop) in enumerate(ranges):
+        if now is None:
+            yield from _cut(index, start, stop, due=True)
+            continue
+        before = min(max(_floor(now - SKEW, 60), start), stop)
+        after = min(max(_ceiling(now + SKEW, 60), start), stop)
+        yield from _cut(index, start, before, due=True)
+        if before < after:
+            yield Piece(index, EXACT, before, after, due=True)
+        yield from _cut(index, after, stop, due=False)
+
+
+def _cut(index: int, start: int, stop: int, *, due: bool, widths: Sequence[int] = WIDTHS) -> Iterator[Piece]:
+    if start >= stop:
+        return
+    if not widths:
+        yield Piece(index, EXACT, start, stop, due)
+        return
+    *narrower, width = widths
+    first, last = _ceiling(start, width), _floor(stop, width)
+    if first >= last:
+        yield from _cut(index, start, stop, due=due, widths=narrower)
+        return
+    yield from _cut(index, start, first, due=due, widths=narrower)
+    yield Piece(index, width, first, last, due)
+    yield from _cut(index, last, stop, due=due, widths=narrower)
+
+
+def _floor(time: int, width: int) -> int:
+    return time // (width * SECOND) * (width * SECOND)
+
+
+def _ceiling(time: int, width: int) -> int:
+    return -_floor(-time, width)
