@@ -127,6 +127,7 @@ def _sums(table: str, counters: Counted, where: Condition) -> Condition:
 
 def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: Iterable[Piece]) -> Condition:
     """A statement whose rows are what counters and single rows of a table contribute to each interval and state."""
+    # OFFSET 0 keeps PostgreSQL from joining all counters with all pieces instead of looking for those of each piece.
     cut = list(made_of)
     text = sql.SQL(
         "WITH piece AS MATERIALIZED (SELECT index, width, due,"
@@ -139,7 +140,7 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
         " CASE WHEN due THEN waiting_since ELSE 0 END AS waiting_since"
         " FROM piece CROSS JOIN LATERAL (SELECT state_type, state_name, {sums} FROM read.run_counts AS counts"
         " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = piece.width"
-        " AND bucket >= piece.start AND bucket < piece.stop AND {rows}) AS summed WHERE width > 0"
+        " AND bucket >= piece.start AND bucket < piece.stop AND {rows} OFFSET 0) AS summed WHERE width > 0"
         " UNION ALL SELECT index, state_type, state_name, {sums}"
         " FROM piece CROSS JOIN LATERAL ({single}) AS single WHERE width = {exact}"
     ).format(
