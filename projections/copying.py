@@ -1,7 +1,7 @@
 """Filling read tables in bulk: streams of events folded one by one, their rows written by COPY."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping
+from itertools import groupby, islice
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from projections.projectors import project
 from projections.rows import Row
 from projections.tables import TABLES, Table
 
-STREAMS_AT_ONCE = 2_000
+STREAMS_AT_ONCE = 500
 """How many streams are folded before their rows are written."""
 
 _BY_NAME = {table.name: table for table in TABLES}
@@ -51,7 +51,7 @@ def project_streams(read_from: Connection, write_to: Connection, first: UUID, be
         cursor.execute(_STREAMS, [first, behind or UUID(int=2**128 - 1)])
         stored = (StoredEvent(id, version, topic, state.encode()) for id, version, topic, state in cursor)
         streams = (list(stream) for _, stream in groupby(stored, key=lambda event: event.originator_id))
-        while some := _taken(streams, STREAMS_AT_ONCE):
+        while some := list(islice(streams, STREAMS_AT_ONCE)):
             rows: dict[str, list[Row]] = {}
             for stream in some:
                 aggregate = replay(mapper, UUID(str(stream[0].originator_id)), stream)
@@ -61,10 +61,6 @@ def project_streams(read_from: Connection, write_to: Connection, first: UUID, be
             copy_rows(write_to, rows)
             number += len(some)
     return number
-
-
-def _taken(streams: Iterator[list[StoredEvent]], number: int) -> list[list[StoredEvent]]:
-    return [stream for stream, _ in zip(streams, range(number), strict=False)]
 
 
 def _types(table: Table) -> list[Any]:

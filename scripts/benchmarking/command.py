@@ -22,6 +22,7 @@ from scripts.benchmarking.comparison import Plan, contenders, windows
 from scripts.benchmarking.load import Timing
 from scripts.benchmarking.measurement import Target, Window
 from scripts.benchmarking.postgres import USUAL_BINARIES, NoPostgres
+from scripts.benchmarking.query_comparison import QueryPlan, query_table, query_windows
 from scripts.benchmarking.ratios import ratios
 from scripts.benchmarking.report import (
     JsonLines,
@@ -219,3 +220,40 @@ def rules(
         spread = f"{cost.low:.0f}-{cost.high:.0f} us"
         table.add_row(cost.dialect, cost.kind, str(cost.transitions), f"{cost.middle:.0f} us", spread)
     Console().print(table)
+
+
+@app.command()
+def queries(
+    prefect_python: Annotated[
+        Path | None,
+        typer.Option(help="Python of the environment that holds prefect and asyncpg. Without it Prefect is left out."),
+    ] = None,
+    postgres_bin: Annotated[Path, typer.Option(help="Folder of PostgreSQL's programs.")] = USUAL_BINARIES,
+    sizes: Annotated[str, typer.Option(help="Comma-separated numbers of flow runs.")] = "100000,1000000",
+    prefect_sizes: Annotated[str, typer.Option(help="The sizes at which Prefect is measured as well.")] = "100000",
+    concurrency: ConcurrencyOption = "1",
+    seconds: SecondsOption = 3.0,
+    warmup: WarmupOption = 1.0,
+    repetitions: RepetitionsOption = 3,
+    output: OutputOption = None,
+) -> None:
+    """Measure lists, counts, histories and graphs over many runs, next to a Prefect server with the same data.
+
+    All servers use one throw-away PostgreSQL. Exit status 1 when servers answered differently or not at all.
+    """
+    plan = QueryPlan(
+        _numbers(sizes, "--sizes"),
+        _numbers(prefect_sizes, "--prefect-sizes"),
+        _numbers(concurrency, "--concurrency"),
+        repetitions,
+        Timing(warmup, seconds),
+    )
+    console, lines = _console(), JsonLines(output or _new_output())
+    try:
+        with _stopped_by_signals():
+            measured = _measure(console, lines, query_windows(plan, postgres_bin, prefect_python))
+    except (NoPostgres, ServerDidNotStart) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    console.print(query_table(measured))
+    _finish(console, lines, measured)

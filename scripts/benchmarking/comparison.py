@@ -69,14 +69,14 @@ def windows(targets: Sequence[Target], plan: Plan) -> Iterator[Window]:
         for concurrency in plan.concurrencies:
             for target in targets:
                 if target.name == "echo":
-                    yield _window(echo, "echo", target, concurrency, repetition, plan.timing)
+                    yield one_window(echo, "echo", target, concurrency, repetition, plan.timing)
             for workload in plan.workloads:
                 for target in targets:
                     if target.name != "echo":
-                        yield _window(WORKLOADS[workload], workload, target, concurrency, repetition, plan.timing)
+                        yield one_window(WORKLOADS[workload], workload, target, concurrency, repetition, plan.timing)
 
 
-def _window(
+def one_window(
     measured: Callable[[Target, int, Timing], Window],
     workload: str,
     target: Target,

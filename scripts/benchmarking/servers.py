@@ -81,11 +81,12 @@ class RunningServer:
 
 
 @contextmanager
-def flowledger(cluster: Cluster, workers: int, folder: Path) -> Iterator[RunningServer]:
-    """Runs `flowledger serve` of this source tree on a database of its own."""
+def flowledger(cluster: Cluster, workers: int, folder: Path, seeded: str | None = None) -> Iterator[RunningServer]:
+    """Runs `flowledger serve` of this source tree on a database of its own, or on the `seeded` one."""
     name = f"flowledger-{workers}"
-    database = f"flowledger_{workers}"
-    cluster.create_database(database)
+    database = seeded or f"flowledger_{workers}"
+    if seeded is None:
+        cluster.create_database(database)
     port = free_port()
     command = [sys.executable, "-m", "scripts.cli", "serve", "--port", str(port), "--workers", str(workers)]
     own = {"PYTHONPATH": str(_ROOT), "FLOWLEDGER_DATABASE_URL": cluster.url(database)}
