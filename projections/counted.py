@@ -9,16 +9,26 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from domain.states import StateType
+from projections.estimates import ESTIMATED_RUN_TIME, ESTIMATED_START_TIME_DELTA
 from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter
 from projections.filters.condition import EVERY_ROW, Condition, Operator, compare, joined
 from projections.filters.criteria import AnyOrAllTagsOfRun, AnyOrNoId, Criteria, StateCriteria, TimeRange
 from projections.filters.related import Filters
-from projections.run_counts import ANY_RUN, COUNTED, WIDTHS, kind_of, measures
+from projections.run_counts import ANY_RUN, COUNTED, WIDTHS, kind_of
 from projections.tag_keys import key_of_tag
 from projections.time_pieces import EXACT, FIRST, LAST, Piece, microseconds, pieces
 
 _KEY = sql.Identifier("counts", "key")
 _SUMS = sql.SQL("runs, run_time, running_since, late, waiting, waiting_since")
+_OF_GROUP = sql.SQL(
+    "state_type, state_name, count(*) AS runs, sum(run_time)::numeric AS run_time,"
+    " CASE WHEN state_type = {running} THEN count(*) * extract(epoch FROM now()) ELSE 0 END AS running_since,"
+    " sum(late)::numeric AS late, 0 AS waiting, 0 AS waiting_since"
+).format(running=sql.Literal(StateType.RUNNING.value))
+"""The sums of single rows in the terms of counters; what runs and waits is in the times up to now already."""
+
+_IN_PIECE = sql.SQL("expected_start_time >= piece.start AND expected_start_time < piece.stop")
 
 
 @dataclass(frozen=True)
@@ -142,14 +152,14 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
         " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = piece.width"
         " AND bucket >= piece.start AND bucket < piece.stop AND {rows} OFFSET 0) AS summed WHERE width > 0"
         " UNION ALL SELECT index, state_type, state_name, {sums}"
-        " FROM piece CROSS JOIN LATERAL ({single}) AS single WHERE width = {exact}"
+        " FROM piece CROSS JOIN LATERAL ({grouped}) AS grouped WHERE width = {exact}"
     ).format(
         sums=_SUMS,
         kind=sql.Literal(kind_of(table)),
         dimension=sql.Literal(counters.dimension),
         rows=counters.rows.text,
-        single=_single(
-            table, where, sql.SQL("expected_start_time >= piece.start AND expected_start_time < piece.stop")
+        grouped=sql.SQL("SELECT {} FROM ({}) AS single GROUP BY state_type, state_name").format(
+            _OF_GROUP, _single(table, where, _IN_PIECE)
         ),
         exact=sql.Literal(EXACT),
     )
@@ -159,17 +169,22 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
 
 def parts_of_rows(table: str, where: Condition, index: Condition) -> Condition:
     """The same from the rows of a table alone; `index` is the number of the interval that a row belongs to."""
-    text = sql.SQL("SELECT {index} AS index, state_type, state_name, {sums} FROM ({single}) AS single").format(
-        index=index.text, sums=_SUMS, single=_single(table, where, sql.SQL("true"))
-    )
+    text = sql.SQL(
+        "SELECT index, {sums} FROM (SELECT {index} AS index, single.* FROM ({single}) AS single) AS placed"
+        " GROUP BY index, state_type, state_name"
+    ).format(sums=_OF_GROUP, index=index.text, single=_single(table, where, sql.SQL("true")))
     return Condition(text, (*index.values, *where.values))
 
 
 def _single(table: str, where: Condition, between: sql.Composable) -> sql.Composed:
-    """What single rows contribute; one that is yet to be due waits for nothing."""
+    """What single rows contribute as of now; in floats, for there may be many and exact numbers are slow."""
     return sql.SQL(
-        "SELECT state_type, state_name, expected_start_time, 1::bigint AS runs, run_time, running_since, late,"
-        " CASE WHEN expected_start_time <= now() THEN waiting ELSE 0 END AS waiting,"
-        " CASE WHEN expected_start_time <= now() THEN waiting_since ELSE 0 END AS waiting_since"
-        " FROM read.{table} CROSS JOIN LATERAL (SELECT {measures}) AS measured WHERE {between} AND {where}"
-    ).format(table=sql.SQL(table), measures=measures(table), between=between, where=where.text)
+        "SELECT state_type, state_name, expected_start_time, greatest({run_time}, 0) AS run_time, {late} AS late"
+        " FROM read.{table} WHERE {between} AND {where}"
+    ).format(
+        table=sql.SQL(table),
+        run_time=ESTIMATED_RUN_TIME,
+        late=ESTIMATED_START_TIME_DELTA,
+        between=between,
+        where=where.text,
+    )

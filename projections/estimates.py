@@ -8,14 +8,14 @@ from psycopg import sql
 from domain.states import TERMINAL, StateType
 
 _SECONDS_IN_RUNNING = sql.SQL(
-    "CASE WHEN state_type = {running} THEN extract(epoch FROM now() - state_timestamp)::float8 ELSE 0 END"
+    "CASE WHEN state_type = {running} THEN date_part('epoch', now() - state_timestamp) ELSE 0 END"
 ).format(running=sql.Literal(StateType.RUNNING.value))
 
 ESTIMATED_RUN_TIME = sql.SQL("(total_run_time + {running})").format(running=_SECONDS_IN_RUNNING)
 
 ESTIMATED_START_TIME_DELTA = sql.SQL(
     "CASE WHEN start_time IS NULL AND state_type IN ({ended}) THEN 0"
-    " ELSE greatest(extract(epoch FROM coalesce(start_time, now()) - expected_start_time)::float8, 0) END"
+    " ELSE greatest(date_part('epoch', coalesce(start_time, now()) - expected_start_time), 0) END"
 ).format(ended=sql.SQL(", ").join(sql.Literal(type.value) for type in sorted(TERMINAL)))
 
 RUN_DOCUMENT = sql.SQL(

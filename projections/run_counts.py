@@ -45,7 +45,7 @@ _KEYS = {
     "task_runs": sql.SQL("SELECT 'all', {}::uuid").format(sql.Literal(ANY_RUN)),
 }
 
-MEASURES = sql.SQL(
+_MEASURES = sql.SQL(
     "round({row}.total_run_time::numeric, 6) AS run_time,"
     " CASE WHEN {row}.state_type = {running} THEN extract(epoch FROM {row}.state_timestamp) ELSE 0 END"
     " AS running_since,"
@@ -54,8 +54,6 @@ MEASURES = sql.SQL(
     " CASE WHEN {waits} THEN 1 ELSE 0 END AS waiting,"
     " CASE WHEN {waits} THEN extract(epoch FROM {row}.expected_start_time) ELSE 0 END AS waiting_since"
 )
-"""What a row of runs adds to each sum."""
-
 _WAITS = (
     "({row}.start_time IS NULL AND {row}.expected_start_time IS NOT NULL"
     " AND ({row}.state_type IS NULL OR {row}.state_type NOT IN ({ended})))"
@@ -155,12 +153,12 @@ async def fold(connection: AsyncConnection) -> None:
             await connection.execute(sql.SQL(FOLD).format(most=sql.Literal(GROUPS_PER_FOLD)))
 
 
-def measures(row: str) -> sql.Composed:
+def _measures(row: str) -> sql.Composed:
     """What a row of that name adds to each sum."""
     name = sql.SQL(row)
     ended = sql.SQL(", ").join(sql.Literal(type.value) for type in sorted(TERMINAL))
     waits = sql.SQL(_WAITS).format(row=name, ended=ended)
-    return MEASURES.format(row=name, waits=waits, running=sql.Literal(StateType.RUNNING.value))
+    return _MEASURES.format(row=name, waits=waits, running=sql.Literal(StateType.RUNNING.value))
 
 
 def kind_of(table: str) -> str:
@@ -177,7 +175,7 @@ def _sums(table: str, changes: sql.Composable, *, fresh: bool) -> sql.Composed:
     return sql.SQL(_SUMS).format(
         kind=sql.Literal(kind_of(table)),
         keys=_KEYS[table],
-        measures=measures("change"),
+        measures=_measures("change"),
         widths=sql.Literal(list(WIDTHS)),
         changes=changes,
         fresh=sql.Literal(fresh),
