@@ -35,7 +35,7 @@ Handler = Callable[..., Awaitable[Answer]]
 @dataclass(frozen=True)
 class Endpoint:
     """One method of one path. `body` is the model (or type) that requests must fit, `answers` what each status means.
-    `query` names the parameters that the query string must have.
+    `query` names the parameters that the query string must have, `options` those that it may have.
 
     `handler` takes the call, and the parsed body where that is a model, and answers.
     """
@@ -47,6 +47,7 @@ class Endpoint:
     body: Any = None
     answers: tuple[tuple[int, str], ...] = ((200, "The answer"),)
     query: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def route(self, services: Services) -> Route:
         """The route that serves this endpoint."""
@@ -93,12 +94,13 @@ class Endpoints(list[Endpoint]):
         body: Any = None,
         answers: dict[int, str] | None = None,
         query: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
     ) -> Callable[[Handler], Handler]:
         """Add the decorated function as the handler of a path."""
 
         def register(handler: Handler) -> Handler:
             listed = tuple((answers or {200: "The answer"}).items())
-            self.append(Endpoint(method, path, summary, handler, body, listed, query))
+            self.append(Endpoint(method, path, summary, handler, body, listed, query, options))
             return handler
 
         return register

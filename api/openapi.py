@@ -83,7 +83,8 @@ def _operation(endpoint: Endpoint, body: dict[str, Any] | None) -> dict[str, Any
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[1]],
         "parameters": [_parameter(name, "path") for name in names]
-        + [_parameter(name, "query") for name in endpoint.query],
+        + [_parameter(name, "query") for name in endpoint.query]
+        + [_parameter(name, "query", required=False) for name in endpoint.options],
         "responses": {str(status): {"description": meaning} for status, meaning in answers},
     }
     if body is not None:
@@ -91,8 +92,8 @@ def _operation(endpoint: Endpoint, body: dict[str, Any] | None) -> dict[str, Any
     return operation
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": True, "schema": {"type": "string"}}
+def _parameter(name: str, place: str, *, required: bool = True) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
 
 
 def render(description: dict[str, Any]) -> str:

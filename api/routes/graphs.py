@@ -36,6 +36,7 @@ async def read_task_run_dependencies(call: Call) -> Answer:
     "/flow_runs/{id}/graph-v2",
     "Read the nodes and edges of a flow run; with `since`, those that had not ended by then",
     answers={200: "The graph", 400: "It is too large", 404: "There is no such flow run"},
+    options=("since",),
 )
 async def read_flow_run_graph(call: Call) -> Answer:
     id, text = call.id(), call.query("since")

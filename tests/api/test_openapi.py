@@ -34,6 +34,11 @@ def test_every_parameter_of_a_path_is_described() -> None:
             assert in_path == {part.strip("{}") for part in path.split("/") if part.startswith("{")}
 
 
+def test_a_parameter_that_may_be_left_out_says_so() -> None:
+    parameters = DESCRIPTION["paths"]["/api/flow_runs/{id}/graph-v2"]["get"]["parameters"]
+    assert {parameter["name"]: parameter["required"] for parameter in parameters} == {"id": True, "since": False}
+
+
 def test_the_page_shows_every_path_and_links_only_to_what_it_shows() -> None:
     page = render(DESCRIPTION)
     for path in DESCRIPTION["paths"]:
