@@ -50,6 +50,12 @@ class Event(BaseModel):
 
 EVENT_TYPES: dict[str, type[Event]] = {}
 
+_VERSIONED = b'{"class_version":'
+
+
+def _version_head(kind: type[Event]) -> bytes:
+    return _VERSIONED + b"%d," % kind.class_version
+
 
 class EventMapper(Mapper[UUID]):
     """Turns events into stored events and back, by topic, with pydantic doing the JSON both ways.
@@ -66,7 +72,7 @@ class EventMapper(Mapper[UUID]):
         kind = type(event)
         state = kind.__pydantic_serializer__.to_json(event, exclude_none=True)
         if kind.class_version > 1:
-            state = b'{"class_version":%d,' % kind.class_version + state[1:]
+            state = _version_head(kind) + state[1:]
         return StoredEvent(event.originator_id, event.originator_version, kind.TOPIC, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
@@ -77,9 +83,13 @@ class EventMapper(Mapper[UUID]):
             str(stored_event.originator_id).encode(),
             stored_event.originator_version,
         )
-        if kind.class_version == 1:
-            return kind.model_validate_json(head + stored_event.state[1:])
-        return kind.model_validate(_upcast(kind, from_json(head + stored_event.state[1:])))
+        state = stored_event.state
+        if not state.startswith(_VERSIONED):
+            if kind.class_version == 1:
+                return kind.model_validate_json(head + state[1:])
+        elif state.startswith(current := _version_head(kind)):
+            return kind.model_validate_json(head + state[len(current) :])
+        return kind.model_validate(_upcast(kind, from_json(head + state[1:])))
 
 
 def _upcast(kind: type[Event], facts: dict[str, Any]) -> dict[str, Any]:

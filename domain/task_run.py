@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain import keys
-from domain.events import Event
+from domain.events import Event, Upcaster
 from domain.flow import Labels
 from domain.keys import Key
 from domain.run import Run, StateSet, TransitionRefused
@@ -73,12 +73,28 @@ class TaskRunFacts(BaseModel):
         return natural_keys(self.flow_run_id, self.task_key, self.dynamic_key)
 
 
+def _with_flow_of_labels(facts: dict[str, Any]) -> dict[str, Any]:
+    """In version 1 the flow was told by a label alone, where there was one."""
+    label = facts["labels"].get("prefect.flow.id") if facts.get("flow_run_id") else None
+    try:
+        return {**facts, "flow_id": UUID(label)}
+    except (TypeError, ValueError, AttributeError):
+        # Clients that report their task runs may set the label to anything, or not at all.
+        return facts
+
+
 class TaskRunCreated(TaskRunFacts, Event):
-    """A task run came to be; `reported` says that its client orchestrates it and only reports its states."""
+    """A task run came to be; `reported` says that its client orchestrates it and only reports its states.
+
+    `flow_id` is the flow of its flow run, which never changes.
+    """
 
     TOPIC: ClassVar[str] = "TaskRun.Created"
+    class_version: ClassVar[int] = 2
+    upcasters: ClassVar[dict[int, Upcaster]] = {1: _with_flow_of_labels}
 
     reported: bool = False
+    flow_id: UUID | None = None
 
 
 class TaskRunStateSet(StateSet):
@@ -146,6 +162,7 @@ class TaskRun(Run):
         "cache_key",
         "dynamic_key",
         "empirical_policy",
+        "flow_id",
         "flow_run_id",
         "flow_run_run_count",
         "followed",
@@ -163,6 +180,7 @@ class TaskRun(Run):
     def __init__(self, id: UUID) -> None:
         super().__init__(id)
         self.flow_run_id: UUID | None = None
+        self.flow_id: UUID | None = None
         self.task_key = ""
         self.dynamic_key = ""
         self.labels: Labels = {}
@@ -191,6 +209,7 @@ class TaskRun(Run):
             case TaskRunCreated():
                 self.take_over(event, TaskRunFacts.model_fields)
                 self.reported = event.reported
+                self.flow_id = event.flow_id
             case TaskRunTransitionRefused():
                 pass
             case TaskRunUpdated():

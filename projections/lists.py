@@ -88,14 +88,21 @@ async def read_page(connection: AsyncConnection, source: Source, where: Conditio
     order = order_of(sort)
     document = source.document if page.columns is None else chosen(source.table, source.document, page.columns)
     if not page.by_cursor:
-        statement = _rows(source, document, where, order, deep=page.offset > 0)
+        statement = _rows(source, [_text(document)], where, order, deep=page.offset > 0)
         rows = await _fetched(connection, statement, [*where.values, page.limit, min(page.offset, LAST_ROW)])
         return Listed(_array(rows))
     if order.moves:
         raise UnusableCursor(f"Lists in the order {sort.value} have no cursor, for it moves with the clock.")
     if page.cursor is not None:
         where = joined(Operator.AND, [where, _behind(sort, order, page.cursor)])
-    rows = await _fetched(connection, _rows(source, document, where, order, deep=False), [*where.values, page.limit, 0])
+    # Names of their own, or the rows would be ordered by these texts.
+    columns = [
+        _text(document),
+        sql.SQL("({})::text AS key_text").format(sql.SQL("NULL") if order.key is None else order.key),
+        sql.SQL("id::text AS id_text"),
+    ]
+    statement = _rows(source, columns, where, order, deep=False)
+    rows = await _fetched(connection, statement, [*where.values, page.limit, 0])
     is_full = 0 < len(rows) == page.limit
     return Listed(_array(rows), _encoded(sort, *rows[-1][1:]) if is_full else None)
 
@@ -105,10 +112,17 @@ def json_array(rows: sql.Composable) -> sql.Composed:
     return sql.SQL("SELECT convert_to('[' || array_to_string(ARRAY({}), ',') || ']', 'UTF8')").format(rows)
 
 
-def _rows(source: Source, document: sql.Composable, where: Condition, order: Order, *, deep: bool) -> sql.Composed:
-    """Selects a page: of each row its document, what it is ordered by, and its id.
+def _text(document: sql.Composable) -> sql.Composable:
+    return sql.SQL("convert_to({}, 'UTF8')").format(document)
 
-    Where many rows are passed over, their ids alone are looked through: in an index.
+
+def _rows(
+    source: Source, columns: Sequence[sql.Composable], where: Condition, order: Order, *, deep: bool
+) -> sql.Composed:
+    """Selects these columns of the rows of a page.
+
+    Where many rows are passed over, their ids alone are looked through: in an index. Each document comes by itself:
+    PostgreSQL took twice as long where it had to put them together.
     """
     if deep:
         page = (
@@ -116,14 +130,12 @@ def _rows(source: Source, document: sql.Composable, where: Condition, order: Ord
         )
     else:
         page = "(SELECT * FROM {rows} WHERE {where} ORDER BY {order} LIMIT %s OFFSET %s) AS {table}"
-    # Each document comes by itself: PostgreSQL took twice as long where it had to put them together.
-    document_of_each = sql.SQL("SELECT convert_to({}, 'UTF8'), ({})::text, id::text FROM ").format(
-        document, sql.SQL("NULL") if order.key is None else order.key
-    )
     rows = sql.SQL(page).format(
         rows=source.rows, table=sql.Identifier(source.table), where=where.text, order=order.clause
     )
-    return sql.SQL("{}{}{} ORDER BY {}").format(document_of_each, rows, source.joining, order.clause)
+    return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
+        sql.SQL(", ").join(columns), rows, source.joining, order.clause
+    )
 
 
 def _behind(sort: Sort, order: Order, cursor: str) -> Condition:
@@ -156,11 +168,11 @@ def _decoded(cursor: str) -> tuple[str, str | None, UUID]:
 
 async def _fetched(
     connection: AsyncConnection, statement: sql.Composed, values: Sequence[Any]
-) -> list[tuple[bytes, str | None, str]]:
+) -> list[tuple[Any, ...]]:
     # Binary results are the bytes themselves; as text they would come as hexadecimal digits.
     cursor = await connection.execute(statement, values, prepare=False, binary=True)
     return await cursor.fetchall()
 
 
-def _array(rows: Sequence[tuple[bytes, str | None, str]]) -> bytes:
+def _array(rows: Sequence[tuple[Any, ...]]) -> bytes:
     return b"[%s]" % b",".join([row[0] for row in rows])

@@ -108,6 +108,7 @@ def row_of(aggregate: Aggregate) -> Row:
         case TaskRun():
             return {
                 "flow_run_id": aggregate.flow_run_id,
+                "flow_id": aggregate.flow_id,
                 **dependency_columns(aggregate.task_inputs),
                 **_run_columns(aggregate),
             }

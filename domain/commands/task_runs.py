@@ -49,7 +49,8 @@ def record_creation(
         labels |= {"prefect.flow.id": str(flow_run.flow_id), "prefect.flow-run.id": str(flow_run.id)}
     for key in facts.natural_keys():
         session.claim(key, run.id)
-    session.record(run, TaskRunCreated, **{**dict(facts), "labels": labels}, reported=reported)
+    flow_id = None if flow_run is None else flow_run.flow_id
+    session.record(run, TaskRunCreated, **{**dict(facts), "labels": labels}, reported=reported, flow_id=flow_id)
 
 
 def delete_task_run(session: Session, run: TaskRun) -> None:

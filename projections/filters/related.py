@@ -27,6 +27,9 @@ RUNS_WITH_TASKS_OF_DEPLOYMENT = (
 )
 FLOW_OF_RUN = "FROM read.flows WHERE flows.id = flow_runs.flow_id"
 TASKS_OF_RUN = "FROM read.task_runs WHERE task_runs.flow_run_id = flow_runs.id"
+TASKS_OF_RUN_OF_FLOW = (
+    "FROM read.task_runs JOIN read.flows ON flows.id = task_runs.flow_id WHERE task_runs.flow_run_id = flow_runs.id"
+)
 RUN_OF_TASK = "FROM read.flow_runs WHERE flow_runs.id = task_runs.flow_run_id"
 
 
@@ -76,7 +79,10 @@ def flow_runs_where(filters: Filters) -> Condition:
         parts.append(exists(DEPLOYMENT_OF_RUN, *_own(deployments)))
     if flows is not None:
         parts.append(exists(FLOW_OF_RUN, *_own(flows)))
-    if task_runs is not None:
+    if task_runs is not None and flows is not None:
+        # The flow once more: few runs of a flow may have such a task run, and these are found by the flow as well.
+        parts.append(exists(TASKS_OF_RUN_OF_FLOW, *_own(flows), *_own(task_runs)))
+    elif task_runs is not None:
         parts.append(exists(TASKS_OF_RUN, *_own(task_runs)))
     return joined(Operator.AND, parts)
 

@@ -129,6 +129,7 @@ TASK_RUNS = Table(
     (
         ("id", "uuid"),
         ("flow_run_id", "uuid"),
+        ("flow_id", "uuid"),
         ("upstream", "uuid[]"),
         ("encapsulating", "uuid[]"),
         ("dependencies", "text"),

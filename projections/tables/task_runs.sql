@@ -3,6 +3,8 @@
 CREATE TABLE read.task_runs (
     id                        uuid             PRIMARY KEY,
     flow_run_id               uuid,
+    -- That of the flow run, which never changes.
+    flow_id                   uuid,
     name                      text             NOT NULL,
     tags                      text[]           NOT NULL,
     -- The tags as keys of one length, each once: tags may be longer than an index can hold.
@@ -25,6 +27,8 @@ CREATE TABLE read.task_runs (
 );
 -- The task runs of one flow run; and whether it has any in some state, which is read from the index alone.
 CREATE INDEX task_runs_flow_run ON read.task_runs (flow_run_id, state_type);
+-- The flow runs of one flow that have a task run in some state, which may be few among very many.
+CREATE INDEX task_runs_flow ON read.task_runs (flow_id, state_type, flow_run_id);
 -- Lists in order of the time a run was expected to start, and the edges of histories.
 CREATE INDEX task_runs_expected_start_time ON read.task_runs (expected_start_time, id);
 -- The task runs that started in some time: what pages show as activity.

@@ -65,7 +65,7 @@ class Dataset:
                 task = self._id()
                 fails = last is StateType.FAILED and place == 4
                 ended = StateType.FAILED if fails else StateType.COMPLETED
-                yield self._task(task, id, place, expected + timedelta(seconds=wait + place), upstream, ended)
+                yield self._task(task, id, flow, place, expected + timedelta(seconds=wait + place), upstream, ended)
                 upstream = [task]
 
     def _graph(self, flow: UUID, size: int) -> Iterator[Stream]:
@@ -78,14 +78,15 @@ class Dataset:
             upstream = self._random.sample(tasks[-20:], min(len(tasks), self._random.randint(1, 3)))
             tasks.append(self._id())
             begin = expected + timedelta(seconds=1 + place)
-            yield self._task(tasks[-1], id, place, begin, upstream, StateType.COMPLETED)
+            yield self._task(tasks[-1], id, flow, place, begin, upstream, StateType.COMPLETED)
 
     def _task(
-        self, id: UUID, run: UUID, place: int, expected: datetime, upstream: Sequence[UUID], last: StateType
+        self, id: UUID, run: UUID, flow: UUID, place: int, expected: datetime, upstream: Sequence[UUID], last: StateType
     ) -> Stream:
         created = TaskRunCreated(
             **_head(id, 1),
             flow_run_id=run,
+            flow_id=flow,
             name=f"task-{place}",
             task_key=f"task-{place % 10}",
             dynamic_key=str(place),

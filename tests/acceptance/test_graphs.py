@@ -119,6 +119,16 @@ def test_the_dependency_map_names_what_each_task_run_depends_on(client: httpx.Cl
     assert told[1]["untrackable_result"] is False
 
 
+def test_the_dependency_map_tells_which_results_cannot_be_tracked(client: httpx.Client, run: str) -> None:
+    ids = [task(client, run, name) for name in ("tracked", "untracked", "only in its data")]
+    words = {"untrackable_result": True}
+    for id, state in zip(ids, ({}, {"state_details": words}, {"data": words, "message": str(words)}), strict=True):
+        answer = client.post(f"task_runs/{id}/set_state", json={"state": {"type": "COMPLETED", **state}})
+        assert answer.json()["status"] == "ACCEPT"
+    told = client.get(f"flow_runs/{run}/graph").json()
+    assert [node["untrackable_result"] for node in told] == [False, True, False]
+
+
 @pytest.mark.parametrize(("path", "words"), [("graph", "with id {} not found"), ("graph-v2", "{} not found")])
 def test_there_is_no_graph_of_an_unknown_run(client: httpx.Client, path: str, words: str) -> None:
     unknown = str(uuid4())

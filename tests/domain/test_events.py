@@ -14,6 +14,7 @@ from domain.events import EVENT_TYPES, Event, EventMapper
 from domain.flow_run import FlowRunStateSet
 from domain.ledger import AGGREGATES
 from domain.states import State, StateType
+from domain.task_run import TaskRunCreated
 
 GOLDEN = Path(__file__).parents[1] / "data" / "events"
 ID = UUID("01a20790-15e6-7713-839e-1a028bb46724")
@@ -92,3 +93,20 @@ def test_an_older_version_is_lifted_and_a_newer_one_refused() -> None:
             mapper.to_domain_event(StoredEvent(ID, 1, "Test.Renamed", b'{"class_version":3,' + old[1:]))
     finally:
         EVENT_TYPES.pop("Test.Renamed", None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "flow_id"),
+    [
+        (f'{{"prefect.flow.id":"{ID}"}}', ID),
+        ('{"prefect.flow.id":"mine"}', None),
+        ('{"prefect.flow.id":1}', None),
+        ("{}", None),
+    ],
+)
+def test_the_flow_of_an_old_task_run_is_told_by_its_label(labels: str, flow_id: UUID | None) -> None:
+    old = f'{{"recorded_at":"2026-11-01T12:00:00Z","actor":"a","flow_run_id":"{ID}","labels":{labels},'
+    old += '"name":"n","task_key":"k","dynamic_key":"0"}'
+    event = EventMapper().to_domain_event(StoredEvent(ID, 1, "TaskRun.Created", old.encode()))
+    assert isinstance(event, TaskRunCreated)
+    assert event.flow_id == flow_id
