@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from domain.errors import StoreUnavailable
-from projections.connection import session_options
+from projections.connection import ReadingConnection, session_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Reads:
         options = session_options(patience, timeout)
         self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2),
+            connection_class=ReadingConnection,
             min_size=1,
             max_size=size,
             timeout=patience,

@@ -1,14 +1,53 @@
 """The connection on which the ledger is written: opened when needed, short time-outs, thrown away when in doubt."""
 
+import select
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.waiting import Ready, Wait
 
 from domain.errors import StoreUnavailable
 
 CONNECT_SECONDS = 2
+
+STREAM_MILLISECONDS = 1
+"""How long a reader looks out for the next piece of an answer that has begun to come before others get their turn."""
+
+T = TypeVar("T")
+
+
+class ReadingConnection(psycopg.AsyncConnection):
+    """An asynchronous connection that takes the rest of an answer in one go once it has begun to come.
+
+    PostgreSQL sends 8 KiB at a time. Returning to the event loop for each took four times the CPU of the answer itself.
+    """
+
+    async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        return await super().wait(_taking_all(gen, self.pgconn.socket), *args, **kwargs)
+
+
+def _taking_all(gen: PQGen[T], socket: int) -> PQGen[T]:
+    """The same operation, which yields for its first piece, and for another only where that lets wait for itself."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    begun = False
+    ready: int
+    try:
+        wants = next(gen)
+        while True:
+            if begun and wants == Wait.R and poll.poll(STREAM_MILLISECONDS):
+                ready = Ready.R
+            else:
+                ready = yield wants
+                begun = begun or wants == Wait.R
+            wants = gen.send(ready)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 class LedgerConnection:

@@ -70,7 +70,7 @@ async def read_history(
     running = sql.Literal(StateType.RUNNING.value)
     spread = Condition(_SPREAD.format(running=running, late=_LATE, parts=parts.text), parts.values)
     states: list[list[dict[str, Any]]] = [[] for _ in ranges]
-    for index, type, name, runs, run_time, lateness in await _rows(connection, spread):
+    for index, type, name, runs, run_time, lateness in await _rows(connection, spread, prepare=counters is not None):
         sums = {"count_runs": runs, "sum_estimated_run_time": run_time, "sum_estimated_lateness": lateness}
         states[index].append({"state_type": type, "state_name": name, **sums})
     begin = start.astimezone(UTC)
@@ -96,12 +96,12 @@ async def average_lateness(
         parts = parts_of_rows(kind.source.table, where, Condition(sql.SQL("0")))
     else:
         start = FIRST if counters.start is None else counters.start
-        cut = list(pieces([(start, counters.stop)], microseconds(now or _utc_now())))
+        cut = pieces([(start, counters.stop)], microseconds(now or _utc_now()))
         if counters.start is None:
             cut.append(Piece(0, 86_400, None, FIRST, due=True))
         parts = parts_of_pieces(kind.source.table, counters, where, cut)
     average = sql.SQL("SELECT {} / nullif(sum(runs), 0)::float8 FROM ({}) AS part").format(_LATE, parts.text)
-    rows = await _rows(connection, Condition(average, parts.values))
+    rows = await _rows(connection, Condition(average, parts.values), prepare=counters is not None)
     value: float | None = rows[0][0]
     return value
 
@@ -123,9 +123,10 @@ def _parts_of_rows(kind: Kind, where: Condition, start: int, stop: int, step: in
     )
 
 
-async def _rows(connection: AsyncConnection, asked: Condition) -> list[tuple[Any, ...]]:
+async def _rows(connection: AsyncConnection, asked: Condition, *, prepare: bool) -> list[tuple[Any, ...]]:
+    # With counters one plan is right whatever the values, and planning takes a third of the time.
     statement = sql.SQL("{}").format(asked.text)
-    return await (await connection.execute(statement, asked.values, prepare=False)).fetchall()
+    return await (await connection.execute(statement, asked.values, prepare=prepare)).fetchall()
 
 
 def _utc_now() -> datetime:

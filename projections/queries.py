@@ -158,8 +158,8 @@ async def read_listed(
 
 async def count_listed(connection: AsyncConnection, kind: Kind, **filters: Unpack[Filters]) -> int:
     """How many things of a kind fit; from the counters where those can answer (see `counted`)."""
-    counting = count_by(kind.source.table, kind.where(filters), filters)
-    cursor = await connection.execute(sql.SQL("{}").format(counting.text), counting.values, prepare=False)
+    counting, prepare = count_by(kind.source.table, kind.where(filters), filters)
+    cursor = await connection.execute(sql.SQL("{}").format(counting.text), counting.values, prepare=prepare)
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 

@@ -3,7 +3,7 @@
 Times are whole microseconds since 1970 (UTC), so that cutting is exact; ranges include their beginning, not their end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ SKEW = 60 * SECOND
 """How far the clocks of this process and of the database may be apart."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of interval number `index`: buckets of `width` seconds, or EXACT. `due` says that it lies in the past.
 
@@ -41,38 +41,40 @@ def microseconds(time: datetime) -> int:
     return (time - EPOCH) // MICROSECOND
 
 
-def pieces(ranges: Sequence[tuple[int, int]], now: int | None = None) -> Iterator[Piece]:
+def pieces(ranges: Sequence[tuple[int, int]], now: int | None = None) -> list[Piece]:
     """The pieces of ranges, which count as intervals 0, 1, ….
 
     Where `now` is given, the time around it is cut out as EXACT, so that every other piece lies either in the past or
     in the future.
     """
+    found: list[Piece] = []
+    if now is None:
+        for index, (start, stop) in enumerate(ranges):
+            _cut(found, index, start, stop, due=True)
+        return found
+    present, future = _floor(now - SKEW, 60), _ceiling(now + SKEW, 60)
     for index, (start, stop) in enumerate(ranges):
-        if now is None:
-            yield from _cut(index, start, stop, due=True)
-            continue
-        before = min(max(_floor(now - SKEW, 60), start), stop)
-        after = min(max(_ceiling(now + SKEW, 60), start), stop)
-        yield from _cut(index, start, before, due=True)
+        before, after = min(max(present, start), stop), min(max(future, start), stop)
+        _cut(found, index, start, before, due=True)
         if before < after:
-            yield Piece(index, EXACT, before, after, due=True)
-        yield from _cut(index, after, stop, due=False)
+            found.append(Piece(index, EXACT, before, after, due=True))
+        _cut(found, index, after, stop, due=False)
+    return found
 
 
-def _cut(index: int, start: int, stop: int, *, due: bool, widths: Sequence[int] = WIDTHS) -> Iterator[Piece]:
+def _cut(found: list[Piece], index: int, start: int, stop: int, *, due: bool, level: int = len(WIDTHS)) -> None:
+    """Add the pieces of one range, of the widest buckets that fit among the narrowest `level` widths first."""
     if start >= stop:
         return
-    if not widths:
-        yield Piece(index, EXACT, start, stop, due)
-        return
-    *narrower, width = widths
-    first, last = _ceiling(start, width), _floor(stop, width)
-    if first >= last:
-        yield from _cut(index, start, stop, due=due, widths=narrower)
-        return
-    yield from _cut(index, start, first, due=due, widths=narrower)
-    yield Piece(index, width, first, last, due)
-    yield from _cut(index, last, stop, due=due, widths=narrower)
+    for narrower in range(level - 1, -1, -1):
+        width = WIDTHS[narrower]
+        first, last = _ceiling(start, width), _floor(stop, width)
+        if first < last:
+            _cut(found, index, start, first, due=due, level=narrower)
+            found.append(Piece(index, width, first, last, due))
+            _cut(found, index, last, stop, due=due, level=narrower)
+            return
+    found.append(Piece(index, EXACT, start, stop, due))
 
 
 def _floor(time: int, width: int) -> int:
