@@ -11,12 +11,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import openapi
 from api.answer import answer
+from api.block_secrets import Sealing
 from api.call import Services
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
+    artifacts,
+    automations,
+    block_documents,
+    block_schemas,
+    block_types,
     bulk,
     concurrency_limits,
     deployments,
@@ -29,8 +35,10 @@ from api.routes import (
     histories,
     logs,
     run_states,
+    saved_searches,
     task_runs,
     ui,
+    variables,
 )
 from api.services.counter_folding import fold_counters
 from api.settings import Settings
@@ -54,6 +62,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *concurrency_limits.endpoints,
     *global_limits.endpoints,
     *admin.endpoints,
+    *block_types.endpoints,
+    *block_schemas.endpoints,
+    *block_documents.endpoints,
+    *variables.endpoints,
+    *artifacts.endpoints,
+    *saved_searches.endpoints,
+    *automations.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -119,10 +134,12 @@ def _services(settings: Settings, conninfo: str) -> Services:
         timeout=settings.statement_timeout_seconds,
         patience=settings.lock_timeout_seconds,
     )
+    key = settings.encryption_key
     return Services(
         settings,
         _queue(settings, conninfo),
         reads,
         flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
+        sealing=Sealing(reads, None if key is None else key.get_secret_value()),
     )

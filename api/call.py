@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
+from api.block_secrets import Sealing
 from api.command_queue import CommandQueue
 from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
@@ -23,13 +24,16 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Services:
-    """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together."""
+    """What all endpoints share: the settings, the command queue, what reads, runs by their ids together, and what seals
+    the data of blocks.
+    """
 
     settings: Settings
     queue: CommandQueue
     reads: Reads
     flow_runs: Gathered
     task_runs: Gathered
+    sealing: Sealing
 
 
 class Call:

@@ -19,6 +19,7 @@ from domain.errors import (
     MoreThanLimit,
     NameTaken,
     NoSlotDecay,
+    NoSuchVariable,
     NotFound,
     NoWorkQueue,
     StoreUnavailable,
@@ -88,6 +89,8 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": error.sentence}, error.status)
     if isinstance(error, NotFound):
         return _not_found(error, path)
+    if isinstance(error, NoSuchVariable):
+        return answer({"detail": "Variable not found."}, 404)
     if isinstance(error, UnknownWorkPool):
         return answer({"detail": str(error)}, 404)
     if isinstance(error, NoWorkQueue):

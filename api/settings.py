@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.block_secrets import Sealer
 
 Dialect = Literal["orion", "prefect-2", "prefect-3", "strict"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -47,6 +49,11 @@ class Settings(BaseSettings):
         description="Rules applied to clients whose generation their headers do not tell; "
         "`strict` applies to all of them.",
     )
+    encryption_key: SecretStr | None = Field(
+        default=None,
+        description="Key that encrypts the data of blocks, 32 bytes as URL-safe base64; of several, separated by "
+        "commas, the first. Empty: a key that the database keeps.",
+    )
     cache_size: int = Field(default=20_000, ge=1, description="Aggregates each process keeps in memory.")
     batch_size: int = Field(default=300, ge=1, le=10_000, description="Most commands decided in one transaction.")
     page_limit: int = Field(default=200, ge=1, le=10_000, description="Most rows one filter request may ask for.")
@@ -60,3 +67,10 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(
         default=2.0, gt=0, description="Longest a batch waits for the ledger lock, in seconds, before it answers 503."
     )
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _usable(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            Sealer(keys.get_secret_value().split(","))
+        return keys

@@ -116,6 +116,41 @@ class NameTaken(LedgerError):
         self.name = name
 
 
+class NoSuchVariable(LedgerError):
+    """The variable that a command names, by its id or its name, does not exist."""
+
+    def __init__(self, variable: UUID | str) -> None:
+        super().__init__(f"There is no variable {variable}")
+        self.variable = variable
+
+
+class InUse(LedgerError):
+    """A command would delete an aggregate on which others hang."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"{kind} {id} is in use")
+        self.kind = kind
+        self.id = id
+
+
+class Stale(LedgerError):
+    """A command was made from what an aggregate was like before it changed; its caller looks again."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"{kind} {id} has changed meanwhile")
+        self.kind = kind
+        self.id = id
+
+
+class SchemaOfOtherType(LedgerError):
+    """A block document would get a schema of another block type than its own."""
+
+    def __init__(self, schema_id: UUID, block_type_id: UUID) -> None:
+        super().__init__(f"Block schema {schema_id} is not one of block type {block_type_id}")
+        self.schema_id = schema_id
+        self.block_type_id = block_type_id
+
+
 class MoreThanLimit(LedgerError):
     """A command asks for more slots than a limit has, so that it could never get them."""
 

@@ -47,6 +47,52 @@ def lease_on(lease_id: UUID, limit_id: UUID) -> Key:
     return kind, f"{beginning}{limit_id}"
 
 
+def variable_name(name: str) -> Key:
+    return "variable_name", short(name)
+
+
+def saved_search_name(name: str) -> Key:
+    return "saved_search_name", short(name)
+
+
+def block_type_slug(slug: str) -> Key:
+    return "block_type_slug", short(slug)
+
+
+def block_schema(checksum: str, version: str) -> Key:
+    return "block_schema", f"{checksum}:{short(version)}"
+
+
+def block_schemas_of(block_type_id: UUID) -> Key:
+    """The beginning of the keys of all schemas of a block type."""
+    return "block_schema_of", f"{block_type_id}:"
+
+
+def block_schema_of(block_type_id: UUID, id: UUID) -> Key:
+    kind, beginning = block_schemas_of(block_type_id)
+    return kind, f"{beginning}{id}"
+
+
+def block_documents_of(block_type_id: UUID) -> Key:
+    """The beginning of the keys of all documents of a block type."""
+    return "block_document_name", f"{block_type_id}:"
+
+
+def block_document_name(block_type_id: UUID, name: str) -> Key:
+    kind, beginning = block_documents_of(block_type_id)
+    return kind, beginning + short(name)
+
+
+def block_documents_with(block_schema_id: UUID) -> Key:
+    """The beginning of the keys of all documents that have a block schema."""
+    return "block_document_with", f"{block_schema_id}:"
+
+
+def block_document_with(block_schema_id: UUID, id: UUID) -> Key:
+    kind, beginning = block_documents_with(block_schema_id)
+    return kind, f"{beginning}{id}"
+
+
 def short(name: str) -> str:
     """A name that fits into an index: long ones are represented by their SHA-256."""
     return name if len(name) <= LONGEST else "sha256:" + hashlib.sha256(name.encode()).hexdigest()

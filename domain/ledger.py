@@ -11,6 +11,9 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain.aggregate import SNAPSHOT, Aggregate, Snapshot, SnapshotAggregate
 from domain.answers import Answers, Outcome
+from domain.block_document import BlockDocument
+from domain.block_schema import BlockSchema
+from domain.block_type import BlockType
 from domain.commands.command import Command, Made
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
@@ -21,9 +24,11 @@ from domain.flow_run import FlowRun
 from domain.keys import Key
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from domain.result_cache import CachedResults
+from domain.saved_search import SavedSearch
 from domain.session import Session
 from domain.states import State
 from domain.task_run import TaskRun
+from domain.variable import Variable
 
 AGGREGATES: dict[str, type[Aggregate]] = {
     "Flow": Flow,
@@ -31,6 +36,11 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "FlowRun": FlowRun,
     "TaskRun": TaskRun,
     "ConcurrencyLimit": ConcurrencyLimit,
+    "Variable": Variable,
+    "SavedSearch": SavedSearch,
+    "BlockType": BlockType,
+    "BlockSchema": BlockSchema,
+    "BlockDocument": BlockDocument,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from domain.aggregate import Aggregate
+from domain.block_document import BlockDocument
+from domain.block_schema import BlockSchema
+from domain.block_type import BlockType
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
 from domain.events import Event
@@ -15,8 +18,10 @@ from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
 from domain.keys import short
 from domain.run import Run
+from domain.saved_search import SavedSearch
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
+from domain.variable import Variable
 from projections.dependencies import dependency_columns
 from projections.documents import (
     as_json,
@@ -26,9 +31,13 @@ from projections.documents import (
     flow_run_input_document,
     task_run_document,
 )
+from projections.kept_rows import kept_document, kept_row
 from projections.rows import Row, RowChanges
 from projections.slot_rows import limit_row, project_slots
 from projections.tables import (
+    BLOCK_DOCUMENTS,
+    BLOCK_SCHEMAS,
+    BLOCK_TYPES,
     CACHED_RESULTS,
     CONCURRENCY_LIMITS,
     CONCURRENCY_SLOTS,
@@ -38,10 +47,12 @@ from projections.tables import (
     FLOW_RUN_STATES,
     FLOW_RUNS,
     FLOWS,
+    SAVED_SEARCHES,
     SNAPSHOTS,
     TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     TASK_RUNS,
+    VARIABLES,
     Table,
 )
 from projections.tag_keys import keys_of_tags
@@ -52,6 +63,11 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
     FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
     TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS),
+    Variable: (VARIABLES,),
+    SavedSearch: (SAVED_SEARCHES,),
+    BlockType: (BLOCK_TYPES,),
+    BlockSchema: (BLOCK_SCHEMAS,),
+    BlockDocument: (BLOCK_DOCUMENTS,),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
@@ -136,6 +152,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "concurrency_limit": aggregate.settings.concurrency_limit,
                 "doc": document_of(aggregate).decode(),
             }
+        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
+            return kept_row(aggregate)
         case _:
             raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")
 
@@ -151,6 +169,8 @@ def document_of(aggregate: Aggregate) -> bytes:
             return flow_document(aggregate)
         case Deployment():
             return deployment_document(aggregate)
+        case Variable() | SavedSearch() | BlockType() | BlockSchema():
+            return kept_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
 

@@ -67,7 +67,28 @@ class LogSort(StrEnum):
     TASK_RUN_ID_DESC = "TASK_RUN_ID_DESC"
 
 
-Sort = FlowSort | DeploymentSort | FlowRunSort | TaskRunSort | LogSort
+class VariableSort(StrEnum):
+    CREATED_DESC = "CREATED_DESC"
+    UPDATED_DESC = "UPDATED_DESC"
+    NAME_DESC = "NAME_DESC"
+    NAME_ASC = "NAME_ASC"
+
+
+class ArtifactSort(StrEnum):
+    CREATED_DESC = "CREATED_DESC"
+    UPDATED_DESC = "UPDATED_DESC"
+    ID_DESC = "ID_DESC"
+    KEY_DESC = "KEY_DESC"
+    KEY_ASC = "KEY_ASC"
+
+
+class BlockDocumentSort(StrEnum):
+    NAME_DESC = "NAME_DESC"
+    NAME_ASC = "NAME_ASC"
+    BLOCK_TYPE_AND_NAME_ASC = "BLOCK_TYPE_AND_NAME_ASC"
+
+
+Sort = FlowSort | DeploymentSort | FlowRunSort | TaskRunSort | LogSort | VariableSort | ArtifactSort | BlockDocumentSort
 
 
 @dataclass(frozen=True)
@@ -116,6 +137,16 @@ _ORDERS: dict[str, Order] = {
     "FLOW_RUN_ID_DESC": _by("flow_run_id", "uuid"),
     "TASK_RUN_ID_ASC": _by("task_run_id", "uuid", descending=False),
     "TASK_RUN_ID_DESC": _by("task_run_id", "uuid"),
+    "KEY_ASC": _by("key", "text", descending=False),
+    "KEY_DESC": _by("key", "text"),
+    "BLOCK_TYPE_AND_NAME_ASC": Order(
+        sql.SQL(
+            "(SELECT ARRAY[kind.name, block_documents.name] FROM read.block_types AS kind"
+            " WHERE kind.id = block_documents.block_type_id)"
+        ),
+        "text[]",
+        descending=False,
+    ),
 }
 
 

@@ -26,3 +26,50 @@ CREATE TABLE IF NOT EXISTS telemetry.repeated_refusals (
     last_at            timestamptz NOT NULL,
     PRIMARY KEY (originator_id, originator_version)
 );
+
+-- What runs put up for people to see: texts, tables, links. Each stands for itself; those of one key are versions.
+CREATE TABLE IF NOT EXISTS telemetry.artifacts (
+    id          uuid        PRIMARY KEY,
+    created     timestamptz NOT NULL,
+    updated     timestamptz NOT NULL,
+    key         text,
+    type        text,
+    description text,
+    data        json,
+    metadata_   json,
+    flow_run_id uuid,
+    task_run_id uuid
+);
+-- The artifacts of one flow run, for lists and graphs; of one task run.
+CREATE INDEX IF NOT EXISTS artifacts_flow_run ON telemetry.artifacts (flow_run_id) WHERE flow_run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS artifacts_task_run ON telemetry.artifacts (task_run_id) WHERE task_run_id IS NOT NULL;
+-- The newest artifact of a key, where the one before it is deleted. Keys may be longer than an index can hold.
+CREATE INDEX IF NOT EXISTS artifacts_key ON telemetry.artifacts (sha256(convert_to(key, 'UTF8')), created DESC)
+    WHERE key IS NOT NULL;
+-- Lists of all artifacts, newest first.
+CREATE INDEX IF NOT EXISTS artifacts_created ON telemetry.artifacts (created, id);
+
+-- Every key that artifacts have, with the newest of them.
+CREATE TABLE IF NOT EXISTS telemetry.artifact_keys (
+    id        uuid        PRIMARY KEY,
+    key       text        NOT NULL,
+    latest_id uuid        NOT NULL,
+    created   timestamptz NOT NULL,
+    updated   timestamptz NOT NULL
+);
+-- One row a key.
+CREATE UNIQUE INDEX IF NOT EXISTS artifact_keys_key ON telemetry.artifact_keys (sha256(convert_to(key, 'UTF8')));
+-- Whether an artifact is the newest of its key.
+CREATE INDEX IF NOT EXISTS artifact_keys_latest ON telemetry.artifact_keys (latest_id);
+
+-- The newest artifact of each key, under the id of the key.
+CREATE OR REPLACE VIEW telemetry.latest_artifacts AS
+SELECT artifact_keys.id, artifact_keys.created, artifact_keys.updated, artifact_keys.key, latest_id,
+       type, description, data, metadata_, flow_run_id, task_run_id
+FROM telemetry.artifact_keys JOIN telemetry.artifacts ON artifacts.id = latest_id;
+
+-- The key by which the data of block documents is encrypted, where the settings name none.
+CREATE TABLE IF NOT EXISTS telemetry.encryption_key (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    key      text    NOT NULL
+);

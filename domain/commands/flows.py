@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import Command, CommandOnOne, Made
-from domain.flow import Flow, FlowCreated, FlowUpdated, Labels
+from domain.commands.command import Command, CommandOnOne, Deleted, Made
+from domain.flow import Flow, FlowCreated, FlowDeleted, FlowUpdated, Labels
 from domain.keys import Key
 from domain.session import Session
 
@@ -44,3 +44,14 @@ class UpdateFlow(CommandOnOne):
         flow = session.get(Flow, self.id)
         if self.tags is not None:
             session.record(flow, FlowUpdated, tags=self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFlow(CommandOnOne):
+    """Delete a flow; its name is free again. Its runs and deployments are for the caller to delete."""
+
+    def decide(self, session: Session) -> Deleted:
+        flow = session.get(Flow, self.id)
+        session.release(keys.flow_name(flow.name))
+        session.record(flow, FlowDeleted)
+        return Deleted(finished=True)

@@ -4,7 +4,8 @@ A filter of another kind, even one that asks nothing, leaves out what has no suc
 run and a task run, they belong together: the task run is one of that flow run.
 """
 
-from typing import TypedDict
+from collections.abc import Iterator
+from typing import LiteralString, TypedDict
 
 from projections.filters.condition import Condition, Operator, exists, joined
 from projections.filters.criteria import Entity
@@ -31,6 +32,10 @@ TASKS_OF_RUN_OF_FLOW = (
     "FROM read.task_runs JOIN read.flows ON flows.id = task_runs.flow_id WHERE task_runs.flow_run_id = flow_runs.id"
 )
 RUN_OF_TASK = "FROM read.flow_runs WHERE flow_runs.id = task_runs.flow_run_id"
+FLOW_RUN_OF_ARTIFACT = "FROM read.flow_runs WHERE flow_runs.id = artifacts.flow_run_id"
+TASK_RUN_OF_ARTIFACT = "FROM read.task_runs WHERE task_runs.id = artifacts.task_run_id"
+FLOW_RUN_OF_LATEST_ARTIFACT = "FROM read.flow_runs WHERE flow_runs.id = latest_artifacts.flow_run_id"
+TASK_RUN_OF_LATEST_ARTIFACT = "FROM read.task_runs WHERE task_runs.id = latest_artifacts.task_run_id"
 
 
 class Filters(TypedDict, total=False):
@@ -96,6 +101,21 @@ def task_runs_where(filters: Filters) -> Condition:
         of_deployment = [] if deployments is None else [exists(DEPLOYMENT_OF_RUN, *_own(deployments))]
         parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow, *of_deployment))
     return joined(Operator.AND, parts)
+
+
+def runs_of_artifacts_where(flow_run: LiteralString, task_run: LiteralString, filters: Filters) -> Iterator[Condition]:
+    """The conditions on artifacts of a flow run and of a task run that fit, of a flow and a deployment that fit.
+
+    `flow_run` and `task_run` say where the runs of an artifact are found.
+    """
+    flows, flow_runs, deployments = filters.get("flows"), filters.get("flow_runs"), filters.get("deployments")
+    if flows is not None or flow_runs is not None or deployments is not None:
+        of_flow = [] if flows is None else [exists(FLOW_OF_RUN, *_own(flows))]
+        of_deployment = [] if deployments is None else [exists(DEPLOYMENT_OF_RUN, *_own(deployments))]
+        yield exists(flow_run, *_own(flow_runs), *of_flow, *of_deployment)
+    task_runs = filters.get("task_runs")
+    if task_runs is not None:
+        yield exists(task_run, *_own(task_runs))
 
 
 def _own(filter: Entity | None) -> list[Condition]:

@@ -195,6 +195,50 @@ CONCURRENCY_SLOTS = Table(
     stream="limit_id",
 )
 SNAPSHOTS = Table("snapshots", ("id",), (("id", "uuid"), ("version", "integer"), ("topic", "text"), ("doc", "text")))
+VARIABLES = Table(
+    "variables",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("name", "text"),
+        ("value_text", "text"),
+        ("tags", "text[]"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
+SAVED_SEARCHES = Table("saved_searches", ("id",), (("id", "uuid"), ("name", "text"), ("doc", "text")))
+BLOCK_TYPES = Table("block_types", ("id",), (("id", "uuid"), ("name", "text"), ("slug", "text"), ("doc", "text")))
+BLOCK_SCHEMAS = Table(
+    "block_schemas",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("block_type_id", "uuid"),
+        ("checksum", "text"),
+        ("version", "text"),
+        ("capabilities", "text[]"),
+        ("created", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
+BLOCK_DOCUMENTS = Table(
+    "block_documents",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("version", "integer"),
+        ("block_type_id", "uuid"),
+        ("block_schema_id", "uuid"),
+        ("name", "text"),
+        ("is_anonymous", "boolean"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("sealed", "text"),
+        ("refers_to", "text"),
+    ),
+)
 TABLES = (
     FLOWS,
     DEPLOYMENTS,
@@ -209,4 +253,9 @@ TABLES = (
     CONCURRENCY_LIMITS,
     CONCURRENCY_SLOTS,
     SNAPSHOTS,
+    VARIABLES,
+    SAVED_SEARCHES,
+    BLOCK_TYPES,
+    BLOCK_SCHEMAS,
+    BLOCK_DOCUMENTS,
 )

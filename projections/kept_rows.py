@@ -1,0 +1,81 @@
+"""The rows of what clients keep by name: variables, saved searches, blocks."""
+
+from domain.aggregate import Aggregate
+from domain.block_document import BlockDocument
+from domain.block_schema import BlockSchema
+from domain.block_type import BlockType
+from domain.saved_search import SavedSearch
+from domain.variable import Variable
+from projections.documents import as_json
+from projections.rows import Row
+
+Kept = Variable | SavedSearch | BlockType | BlockSchema | BlockDocument
+
+
+def kept_row(kept: Kept) -> Row:
+    """The row of a kept thing in the one table that has it."""
+    match kept:
+        case Variable():
+            value = kept.facts.value
+            return {
+                "id": kept.id,
+                "name": kept.facts.name,
+                "value_text": value if isinstance(value, str) else None,
+                "tags": kept.facts.tags,
+                "created": kept.created,
+                "updated": kept.updated,
+                "doc": kept_document(kept).decode(),
+            }
+        case SavedSearch():
+            return {"id": kept.id, "name": kept.name, "doc": kept_document(kept).decode()}
+        case BlockType():
+            return {"id": kept.id, "name": kept.name, "slug": kept.slug, "doc": kept_document(kept).decode()}
+        case BlockSchema():
+            return {
+                "id": kept.id,
+                "block_type_id": kept.block_type_id,
+                "checksum": kept.checksum,
+                "version": kept.version_name,
+                "capabilities": kept.capabilities,
+                "created": kept.created,
+                "doc": kept_document(kept).decode(),
+            }
+        case BlockDocument():
+            return {
+                "id": kept.id,
+                "version": kept.version,
+                "block_type_id": kept.block_type_id,
+                "block_schema_id": kept.block_schema_id,
+                "name": kept.name,
+                "is_anonymous": kept.is_anonymous,
+                "created": kept.created,
+                "updated": kept.updated,
+                "sealed": kept.content.sealed,
+                "refers_to": as_json(kept.content.references).decode(),
+            }
+
+
+def kept_document(kept: Variable | SavedSearch | BlockType | BlockSchema) -> bytes:
+    """The document of a kept thing, less what is joined to it; block documents are put together by who has the key."""
+    return as_json({"id": kept.id, "created": kept.created, "updated": kept.updated, **_content(kept)})
+
+
+def _content(kept: Aggregate) -> Row:
+    match kept:
+        case Variable():
+            return kept.facts.model_dump()
+        case SavedSearch():
+            return {"name": kept.name, "filters": kept.filters}
+        case BlockType():
+            # No type is protected: none is ours, clients bring them all.
+            return {"name": kept.name, "slug": kept.slug, **dict(kept.description), "is_protected": False}
+        case BlockSchema():
+            return {
+                "checksum": kept.checksum,
+                "fields": kept.fields,
+                "block_type_id": kept.block_type_id,
+                "capabilities": kept.capabilities,
+                "version": kept.version_name,
+            }
+        case _:
+            raise TypeError(f"There is no document of a {kept.kind.lower()}")
