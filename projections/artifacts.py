@@ -11,6 +11,7 @@ from psycopg.types.json import Json
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
+from domain.keys import short
 from projections.columns import AS_TIME
 from projections.filters.artifacts import ArtifactFilter, LatestArtifactFilter
 from projections.filters.condition import Condition, Operator, joined
@@ -48,35 +49,29 @@ READ_ARTIFACT = _ONE.format(ARTIFACTS.document, ARTIFACTS.rows, sql.SQL("id = %s
 READ_LATEST_OF_KEY = _ONE.format(
     ARTIFACTS.document,
     ARTIFACTS.rows,
-    sql.SQL(
-        "id = (SELECT latest_id FROM telemetry.artifact_keys"
-        " WHERE sha256(convert_to(key, 'UTF8')) = sha256(convert_to(%s, 'UTF8')))"
-    ),
+    sql.SQL("id = (SELECT latest_id FROM telemetry.artifact_keys WHERE short_key = %s)"),
 ).as_string(None)
 
 WRITE_ARTIFACT = """
 INSERT INTO telemetry.artifacts
-    (id, created, updated, key, type, description, data, metadata_, flow_run_id, task_run_id)
-VALUES (%(id)s, now(), now(), %(key)s, %(type)s, %(description)s, %(data)s, %(metadata_)s, %(flow_run_id)s,
-    %(task_run_id)s)
+    (id, created, updated, key, short_key, type, description, data, metadata_, flow_run_id, task_run_id)
+VALUES (%(id)s, now(), now(), %(key)s, %(short_key)s, %(type)s, %(description)s, %(data)s, %(metadata_)s,
+    %(flow_run_id)s, %(task_run_id)s)
 ON CONFLICT (id) DO NOTHING
 """
 MAKE_LATEST = """
-INSERT INTO telemetry.artifact_keys AS known (id, key, latest_id, created, updated)
-VALUES (%(key_id)s, %(key)s, %(id)s, now(), now())
-ON CONFLICT (sha256(convert_to(key, 'UTF8'))) DO UPDATE SET latest_id = excluded.latest_id, updated = excluded.updated
+INSERT INTO telemetry.artifact_keys (id, key, short_key, latest_id, created, updated)
+VALUES (%(key_id)s, %(key)s, %(short_key)s, %(id)s, now(), now())
+ON CONFLICT (short_key) DO UPDATE SET latest_id = excluded.latest_id, updated = excluded.updated
 """
-DELETE_ARTIFACT = "DELETE FROM telemetry.artifacts WHERE id = %s RETURNING key"
+DELETE_ARTIFACT = "DELETE FROM telemetry.artifacts WHERE id = %s"
 PREVIOUS_BECOMES_LATEST = """
-UPDATE telemetry.artifact_keys SET updated = now(), latest_id = (
-    SELECT id FROM telemetry.artifacts AS left_over
-    WHERE sha256(convert_to(left_over.key, 'UTF8')) = sha256(convert_to(artifact_keys.key, 'UTF8'))
+UPDATE telemetry.artifact_keys SET updated = now(), latest_id = previous.id
+FROM telemetry.artifact_keys AS known CROSS JOIN LATERAL (
+    SELECT id FROM telemetry.artifacts WHERE artifacts.short_key = known.short_key
     ORDER BY created DESC, id DESC LIMIT 1
-)
-WHERE latest_id = %s AND EXISTS (
-    SELECT 1 FROM telemetry.artifacts AS left_over
-    WHERE sha256(convert_to(left_over.key, 'UTF8')) = sha256(convert_to(artifact_keys.key, 'UTF8'))
-)
+) AS previous
+WHERE known.latest_id = %s AND artifact_keys.id = known.id
 """
 FORGET_KEY = "DELETE FROM telemetry.artifact_keys WHERE latest_id = %s"
 
@@ -111,6 +106,7 @@ async def write_artifact(connection: AsyncConnection, artifact: ArtifactCreate, 
         **artifact.model_dump(),
         "data": _json(artifact.data),
         "metadata_": _json(artifact.metadata_),
+        "short_key": None if artifact.key is None else short(artifact.key),
         "id": id,
         "key_id": key_id,
     }
@@ -154,7 +150,7 @@ async def read_artifact(connection: AsyncConnection, id: UUID) -> bytes | None:
 
 async def read_latest_artifact(connection: AsyncConnection, key: str) -> bytes | None:
     """The document of the newest artifact of a key, or None."""
-    return await _one(connection, READ_LATEST_OF_KEY, key)
+    return await _one(connection, READ_LATEST_OF_KEY, short(key))
 
 
 def artifacts_where(artifacts: ArtifactFilter | None, **filters: Unpack[Filters]) -> Condition:

@@ -12,19 +12,14 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from pydantic_core import from_json
 
+from projections.block_schema_document import SCHEMA_DOCUMENT
 from projections.filters.blocks import BlockDocumentFilter, BlockSchemaFilter, BlockTypeFilter
 from projections.filters.condition import Condition, Operator, exists, joined
 from projections.lists import LAST_ROW, Source, json_array
 from projections.sorting import BlockDocumentSort, order_of
 
 TYPES = Source("block_types", sql.SQL("doc"))
-SCHEMAS = Source(
-    "block_schemas",
-    sql.SQL(
-        "concat('{{\"block_type\":', (SELECT kind.doc FROM read.block_types AS kind WHERE kind.id = block_type_id),"
-        " ',', right(block_schemas.doc, -1))"
-    ).format(),
-)
+SCHEMAS = Source("block_schemas", SCHEMA_DOCUMENT)
 
 TYPE_OF_SCHEMA = "FROM read.block_types WHERE block_types.id = block_schemas.block_type_id"
 SCHEMA_OF_TYPE = "FROM read.block_schemas WHERE block_schemas.block_type_id = block_types.id"

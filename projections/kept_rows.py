@@ -1,6 +1,5 @@
 """The rows of what clients keep by name: variables, saved searches, blocks."""
 
-from domain.aggregate import Aggregate
 from domain.block_document import BlockDocument
 from domain.block_schema import BlockSchema
 from domain.block_type import BlockType
@@ -55,12 +54,12 @@ def kept_row(kept: Kept) -> Row:
             }
 
 
-def kept_document(kept: Variable | SavedSearch | BlockType | BlockSchema) -> bytes:
-    """The document of a kept thing, less what is joined to it; block documents are put together by who has the key."""
+def kept_document(kept: Kept) -> bytes:
+    """The document of a kept thing, less what is joined to it, and of a block document what needs no key."""
     return as_json({"id": kept.id, "created": kept.created, "updated": kept.updated, **_content(kept)})
 
 
-def _content(kept: Aggregate) -> Row:
+def _content(kept: Kept) -> Row:
     match kept:
         case Variable():
             return kept.facts.model_dump()
@@ -77,5 +76,5 @@ def _content(kept: Aggregate) -> Row:
                 "capabilities": kept.capabilities,
                 "version": kept.version_name,
             }
-        case _:
-            raise TypeError(f"There is no document of a {kept.kind.lower()}")
+        case BlockDocument():
+            return {"name": kept.name, "block_type_id": kept.block_type_id, "block_schema_id": kept.block_schema_id}

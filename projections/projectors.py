@@ -169,7 +169,7 @@ def document_of(aggregate: Aggregate) -> bytes:
             return flow_document(aggregate)
         case Deployment():
             return deployment_document(aggregate)
-        case Variable() | SavedSearch() | BlockType() | BlockSchema():
+        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
             return kept_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")

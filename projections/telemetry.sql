@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS telemetry.artifacts (
     created     timestamptz NOT NULL,
     updated     timestamptz NOT NULL,
     key         text,
+    -- The key, by its hash where it is longer than an index can hold.
+    short_key   text,
     type        text,
     description text,
     data        json,
@@ -43,9 +45,9 @@ CREATE TABLE IF NOT EXISTS telemetry.artifacts (
 -- The artifacts of one flow run, for lists and graphs; of one task run.
 CREATE INDEX IF NOT EXISTS artifacts_flow_run ON telemetry.artifacts (flow_run_id) WHERE flow_run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS artifacts_task_run ON telemetry.artifacts (task_run_id) WHERE task_run_id IS NOT NULL;
--- The newest artifact of a key, where the one before it is deleted. Keys may be longer than an index can hold.
-CREATE INDEX IF NOT EXISTS artifacts_key ON telemetry.artifacts (sha256(convert_to(key, 'UTF8')), created DESC)
-    WHERE key IS NOT NULL;
+-- The newest artifact of a key, where the one after it is deleted.
+CREATE INDEX IF NOT EXISTS artifacts_key ON telemetry.artifacts (short_key, created DESC, id DESC)
+    WHERE short_key IS NOT NULL;
 -- Lists of all artifacts, newest first.
 CREATE INDEX IF NOT EXISTS artifacts_created ON telemetry.artifacts (created, id);
 
@@ -53,12 +55,11 @@ CREATE INDEX IF NOT EXISTS artifacts_created ON telemetry.artifacts (created, id
 CREATE TABLE IF NOT EXISTS telemetry.artifact_keys (
     id        uuid        PRIMARY KEY,
     key       text        NOT NULL,
+    short_key text        NOT NULL UNIQUE,
     latest_id uuid        NOT NULL,
     created   timestamptz NOT NULL,
     updated   timestamptz NOT NULL
 );
--- One row a key.
-CREATE UNIQUE INDEX IF NOT EXISTS artifact_keys_key ON telemetry.artifact_keys (sha256(convert_to(key, 'UTF8')));
 -- Whether an artifact is the newest of its key.
 CREATE INDEX IF NOT EXISTS artifact_keys_latest ON telemetry.artifact_keys (latest_id);
 

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from domain.aggregate import Aggregate
 from domain.answers import KeptAnswer
+from domain.block_schema import BlockSchema
 from domain.commands.command import Once
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
@@ -24,6 +25,7 @@ from domain.result_cache import CachedResult
 from domain.run import Run
 from domain.states import State
 from projections import run_counts, statements
+from projections.block_schema_document import SCHEMA_DOCUMENT
 from projections.documents import with_estimates
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import document_of, project
@@ -37,6 +39,14 @@ ANSWERS_KEPT_FOR = timedelta(days=7)
 
 READ_DEPLOYMENT = sql.SQL("SELECT {} FROM read.deployments WHERE id = %s").format(DEPLOYMENT_DOCUMENT)
 READ_LIMIT = sql.SQL("SELECT {} FROM read.concurrency_limits WHERE id = %s").format(LIMIT_DOCUMENT)
+READ_BLOCK_SCHEMA = sql.SQL("SELECT {} FROM read.block_schemas WHERE id = %s").format(SCHEMA_DOCUMENT)
+READ_JOINED: dict[type[Aggregate], sql.Composed] = {
+    Deployment: READ_DEPLOYMENT,
+    ConcurrencyLimit: READ_LIMIT,
+    BlockSchema: READ_BLOCK_SCHEMA,
+}
+"""How the documents of kinds are read to which something is joined."""
+
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
 UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
@@ -119,8 +129,8 @@ class PostgresTransaction:
             self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, _json(again)])
 
     def document(self, aggregate: Aggregate) -> bytes:
-        if isinstance(aggregate, Deployment | ConcurrencyLimit):
-            statement = READ_DEPLOYMENT if isinstance(aggregate, Deployment) else READ_LIMIT
+        statement = READ_JOINED.get(type(aggregate))
+        if statement is not None:
             found = self._cursor.execute(statement, [aggregate.id]).fetchone()
             return found[0].encode() if found else b""
         document = self._documents.get(aggregate.id) or document_of(aggregate)
