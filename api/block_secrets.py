@@ -70,8 +70,10 @@ def _is_secret(at: Path, secret: Path) -> bool:
 
 
 def _masked(value: Any) -> Any:
-    """A mask for a value; objects keep the names of their fields."""
-    return {name: _masked(content) for name, content in value.items()} if isinstance(value, Mapping) else MASK
+    """A mask for a value; objects keep the names of their fields, and null stays null."""
+    if isinstance(value, Mapping):
+        return {name: _masked(content) for name, content in value.items()}
+    return None if value is None else MASK
 
 
 def merged(

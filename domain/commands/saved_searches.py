@@ -26,7 +26,8 @@ class SaveSearch(Command):
         key = keys.saved_search_name(self.name)
         existing = session.find(SavedSearch, session.id_of(key))
         search = existing or session.create(SavedSearch, self.id)
-        session.claim(key, search.id)
+        if existing is None:
+            session.claim(key, search.id)
         session.record(search, SearchSaved, name=self.name, filters=self.filters)
         return Made(search.id, created=existing is None)
 

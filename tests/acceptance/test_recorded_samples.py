@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from api.embedded_postgres import EmbeddedPostgres
+from tests.support.kept_things import make_kept_things
 from tests.support.samples import Sample, differences, is_left_out, read_samples
 from tests.support.server_process import serving
 
@@ -64,6 +65,8 @@ CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/")
 KINDS = {
     **{kind: kind for kind in ("flows", "flow_runs", "task_runs")},
     **{"flow_id": "flows", "flow_run_id": "flow_runs", "task_run_id": "task_runs"},
+    **{"artifacts": "artifacts", "block_documents": "block_documents"},
+    **{"block_type_id": "block_types", "block_schema_id": "block_schemas"},
 }
 """Of which kind the thing is whose id stands in a field, or in the path behind a word."""
 
@@ -91,7 +94,8 @@ def make_world(client: httpx.Client, sample: Sample) -> World:
     line = {"name": "n", "level": 20, "message": "m", "timestamp": now, "flow_run_id": run}
     assert client.post("logs/", json=[line]).status_code == 201
     deployment = client.post("deployments/", json={"name": "d", "flow_id": flow}).json()["id"]
-    return {"flows": flow, "flow_runs": run, "task_runs": task, "deployments": deployment}
+    kept = make_kept_things(client, sample, run)
+    return {"flows": flow, "flow_runs": run, "task_runs": task, "deployments": deployment, **kept}
 
 
 def flow_name(sample: Sample) -> str:
@@ -123,6 +127,8 @@ def path_of(sample: Sample, world: World) -> str:
     if sample.status == 404:
         return sample.path
     words = sample.path.split("/")
+    if "checksum" in words:
+        words[-1] = world["checksum"]
     return "/".join(with_ids(word, world, KINDS.get(before)) for before, word in zip(["", *words], words, strict=False))
 
 
