@@ -1,4 +1,4 @@
-"""One flow, one deployment, one flow run and one task run of it, and the addresses of operations on them."""
+"""One thing of each kind, and the addresses of operations on them."""
 
 import httpx
 
@@ -10,11 +10,20 @@ def make_one_of_each(client: httpx.Client) -> dict[str, str]:
     flow = client.post("flows/", json={"name": "one of each"}).json()["id"]
     deployment = client.post("deployments/", json={"name": "one of each", "flow_id": flow}).json()["id"]
     flow_run = client.post("flow_runs/", json={"flow_id": flow}).json()["id"]
+    block_type = client.post("block_types/", json={"name": "one of each", "slug": "one-of-each"}).json()["id"]
+    schema = client.post("block_schemas/", json={"block_type_id": block_type}).json()["id"]
+    of_type = {"block_type_id": block_type, "block_schema_id": schema}
     task_run = {"flow_run_id": flow_run, "task_key": "key", "dynamic_key": "0"}
     return {
         "flows": flow,
         "deployments": deployment,
         "flow_runs": flow_run,
+        "block_types": block_type,
+        "block_schemas": schema,
+        "block_documents": client.post("block_documents/", json={"name": "one", **of_type}).json()["id"],
+        "variables": client.post("variables/", json={"name": "one_of_each", "value": 1}).json()["id"],
+        "saved_searches": client.put("saved_searches/", json={"name": "one of each"}).json()["id"],
+        "artifacts": client.post("artifacts/", json={"key": "one-of-each"}).json()["id"],
         "task_runs": client.post("task_runs/", json=task_run).json()["id"],
     }
 
