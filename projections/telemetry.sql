@@ -26,3 +26,15 @@ CREATE TABLE IF NOT EXISTS telemetry.repeated_refusals (
     last_at            timestamptz NOT NULL,
     PRIMARY KEY (originator_id, originator_version)
 );
+
+-- The services: which process did the last round of each, and what became of it.
+CREATE TABLE IF NOT EXISTS telemetry.services (
+    name         text             PRIMARY KEY,
+    process      text             NOT NULL,
+    last_started timestamptz      NOT NULL,
+    last_success timestamptz,
+    last_failure timestamptz,
+    last_error   text,
+    did          text,
+    lag_seconds  double precision NOT NULL
+);
