@@ -134,6 +134,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "paused": aggregate.settings.paused,
                 "work_queue_name": aggregate.settings.work_queue_name,
                 "concurrency_limit": aggregate.settings.concurrency_limit,
+                "version": aggregate.version,
+                "scheduled": aggregate.is_scheduled,
                 "doc": document_of(aggregate).decode(),
             }
         case _:

@@ -38,3 +38,9 @@ CREATE TABLE IF NOT EXISTS telemetry.services (
     did          text,
     lag_seconds  double precision NOT NULL
 );
+
+-- When somebody last asked for the runs of a deployment.
+CREATE TABLE IF NOT EXISTS telemetry.deployment_polls (
+    deployment_id uuid        PRIMARY KEY,
+    last_polled   timestamptz NOT NULL
+);

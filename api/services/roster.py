@@ -1,5 +1,6 @@
 """The services that there are, and how often each does its round."""
 
+from api.services import scheduler
 from api.services.counter_folding import fold_counters
 from api.services.service import Service
 from api.settings import Settings
@@ -12,4 +13,7 @@ def services_of(settings: Settings) -> list[Service]:
     """The services that are to run under these settings."""
     if not settings.services_enabled:
         return []
-    return [Service("counter-folding", FOLDING_SECONDS, fold_counters)]
+    return [
+        Service("counter-folding", FOLDING_SECONDS, fold_counters),
+        Service(scheduler.NAME, settings.scheduler_interval_seconds, scheduler.plan_runs),
+    ]

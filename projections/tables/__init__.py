@@ -104,6 +104,8 @@ DEPLOYMENTS = Table(
         ("paused", "boolean"),
         ("work_queue_name", "text"),
         ("concurrency_limit", "integer"),
+        ("version", "integer"),
+        ("scheduled", "boolean"),
         ("doc", "text"),
     ),
 )
