@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from api.command_queue import CommandQueue
+from api.dialect import STRICT
 from api.errors import UNAVAILABLE
 from api.reads import Reads
 from api.services.service import Service, Tools, actor_of
@@ -108,7 +109,9 @@ class Shift:
         Raises what says that the database does not serve; nothing else that a round raises ends the service.
         """
         started = clock()
-        caller = Caller(actor_of(service.name), self._settings.dialect)
+        # What services ask for has the same meaning whichever clients are served; `strict` applies to all.
+        dialect = STRICT if self._settings.dialect == STRICT else "prefect-3"
+        caller = Caller(actor_of(service.name), dialect)
         did: str | None = None
         error: str | None = None
         try:

@@ -120,6 +120,7 @@ FLOW_RUNS = Table(
         ("idempotency_key", "text"),
         ("flow_version", "text"),
         ("work_queue_name", "text"),
+        ("pause_timeout", "timestamptz"),
         ("begin_time", "timestamptz"),
         *_RUN_COLUMNS,
     ),
