@@ -165,7 +165,11 @@ async def schedule_deployment(call: Call, body: PlanBody) -> Answer:
 )
 async def read_scheduled_flow_runs(call: Call, body: PollBody) -> Answer:
     reads = call.services.reads
-    wanted: dict[str, Any] = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+    # Asked of the runs, for that finds them fast, and of the deployments, for those must be there still.
+    wanted: dict[str, Any] = {
+        "state": {"type": {"any_": ["SCHEDULED"]}},
+        "deployment_id": {"any_": body.deployment_ids},
+    }
     if body.scheduled_before is not None:
         wanted["next_scheduled_start_time"] = {"before_": body.scheduled_before}
     listed = await reads.run(
