@@ -5,6 +5,7 @@ the clock shows instead (03:30 for 02:30), and one that exists twice for the fir
 """
 
 import heapq
+from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -27,6 +28,9 @@ FIRST_DATE = datetime(2020, 1, 1)
 DAY = timedelta(days=1)
 CHANGE = timedelta(hours=3)
 """More than clocks are put forward in any zone by a change to summer time."""
+
+LONGEST_DAY = {month: monthrange(2024, month)[1] for month in range(1, 13)}
+"""How many days the months have at most."""
 
 STEPS = {
     SECONDLY: timedelta(seconds=1),
@@ -142,6 +146,8 @@ class RRuleSchedule(BaseModel):
             raise ValueError(f'Invalid RRule string "{text}": {error}') from None
         if any(rule._interval < 1 for rule in rules):
             raise ValueError(f'Invalid RRule string "{text}": the interval must be positive')
+        if any(map(_is_never, rules)):
+            raise ValueError(f'Invalid RRule string "{text}": there is no such date')
         return text
 
     def dates(self, start: datetime) -> Iterator[datetime]:
@@ -227,6 +233,16 @@ def _parsed(text: str) -> rrule | rruleset:
 def _rules(parsed: Any) -> list[Any]:
     """The rules that a set is made of, or the rule itself; the library has no public way to ask for them."""
     return [parsed] if isinstance(parsed, rrule) else [*parsed._rrule, *parsed._exrule]
+
+
+def _is_never(rule: Any) -> bool:
+    """Whether a rule names only days or times that no calendar has: it would be gone through up to the year 9999."""
+    months = [month for month in rule._bymonth or range(1, 13) if month in LONGEST_DAY]
+    days = [abs(day) for day in (*(rule._bymonthday or ()), *(rule._bynmonthday or ()))]
+    if not months or (days and not any(1 <= day <= LONGEST_DAY[month] for month in months for day in days)):
+        return True
+    parts = ((rule._byhour, 24), (rule._byminute, 60), (rule._bysecond, 60))
+    return any(part and not any(0 <= value < end for value in part) for part, end in parts)
 
 
 def _begun_later(rule: Any, start: datetime) -> Any:

@@ -19,6 +19,7 @@ from api.services.service import Tools, actor_of
 from api.settings import Settings
 from domain.commands.command import Caller, Command
 from domain.commands.planning import PlannedRun, PlanRuns
+from domain.errors import LedgerError
 from domain.ids import new_id
 from domain.schedules import dates_to_plan
 from projections import planning
@@ -70,8 +71,7 @@ async def plan_runs(tools: Tools, now: datetime) -> str:
         dates = await asyncio.to_thread(_calculated_all, page, horizon)
         for deployment, named in zip(page, dates, strict=True):
             missing = await planning.without_planned(tools.connection, deployment, named)
-            for command in commands_for(tools.caller, deployment, missing):
-                await tools.execute(command)
+            await tools.execute_each(commands_for(tools.caller, deployment, missing))
             planned += len(missing)
         after = page[-1].id
     return f"planned {planned} runs"
@@ -96,8 +96,8 @@ async def plan_deployment(call: Call, id: UUID, horizon: Horizon | None = None) 
         caller = Caller(actor_of(NAME), call.dialect, call.caller.request_id, call.caller.traceparent)
         for command in commands_for(caller, deployment, missing):
             await call.services.queue.execute(command)
-    except UNAVAILABLE as error:
-        log.warning("runs of a deployment are planned later", deployment=str(id), reason=str(error))
+    except (*UNAVAILABLE, LedgerError) as error:
+        log.warning("the runs of a deployment are not planned for now", deployment=str(id), reason=str(error))
 
 
 def _calculated_all(deployments: Iterable[ToPlan], horizon: Horizon) -> list[list[Date]]:

@@ -28,6 +28,9 @@ from projections.connection import CONNECT_SECONDS, first_line, session_options
 LOOK_SECONDS = 2.0
 """How often a process looks whether a service that runs elsewhere has been left alone."""
 
+STOP_SECONDS = 2.0
+"""How long rounds under way may take to be broken off."""
+
 RETRY_SECONDS = 1.0
 """How long a service waits for a database that does not serve it."""
 
@@ -62,15 +65,18 @@ class Shift:
         """End; a round under way is broken off, which harms nothing: the next one finds what is left to do."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # A database that hangs is not waited for.
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
 
     async def _serve(self, service: Service) -> None:
         """Do the rounds of a service for ever, whether or not the database is there; ends when it is cancelled."""
         served = True
         while True:
             try:
-                if not await self._reads.run(service_states.is_held, service.name):
-                    served = True
+                held = await self._reads.run(service_states.is_held, service.name)
+                served = True
+                if not held:
                     await self._hold(service)
                 pause = LOOK_SECONDS
             except UNAVAILABLE as error:

@@ -151,6 +151,9 @@ def test_a_rule_may_begin_end_and_leave_out_dates() -> None:
         (CronSchedule, {"cron": "* * * * *", "timezone": ""}),
         (RRuleSchedule, {"rrule": "FREQ=OFTEN"}),
         (RRuleSchedule, {"rrule": "FREQ=DAILY;INTERVAL=0"}),
+        (RRuleSchedule, {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}),
+        (RRuleSchedule, {"rrule": "FREQ=SECONDLY;BYMONTH=13"}),
+        (RRuleSchedule, {"rrule": "FREQ=MINUTELY;BYHOUR=24"}),
         (RRuleSchedule, {"rrule": "RDATE:" + ",".join(["20260101T000000"] * 500)}),
     ],
 )
