@@ -61,7 +61,7 @@ def fields_of(table: str) -> frozenset[str]:
     fields = frozenset(from_json(document_of(kind(_NOBODY))))
     if kind in (FlowRun, TaskRun):
         return fields | _COMPUTED.keys()
-    return fields | {"global_concurrency_limit"} if kind is Deployment else fields
+    return fields | {"global_concurrency_limit", "last_polled", "status"} if kind is Deployment else fields
 
 
 def chosen(table: str, document: sql.Composable, columns: Sequence[str]) -> sql.Composable:

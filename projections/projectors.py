@@ -5,6 +5,7 @@ inputs, of one event. Names of other things are joined when rows are read, never
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from domain.aggregate import Aggregate
@@ -19,7 +20,7 @@ from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, F
 from domain.keys import short
 from domain.run import Run
 from domain.saved_search import SavedSearch
-from domain.states import State
+from domain.states import State, StateType
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
 from domain.variable import Variable
 from projections.dependencies import dependency_columns
@@ -118,6 +119,7 @@ def row_of(aggregate: Aggregate) -> Row:
                 "idempotency_key": aggregate.idempotency_key,
                 "flow_version": aggregate.flow_version,
                 "work_queue_name": aggregate.work_queue_name,
+                "pause_timeout": _pause_timeout(aggregate),
                 "begin_time": aggregate.start_time or aggregate.expected_start_time,
                 **_run_columns(aggregate),
             }
@@ -150,6 +152,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "paused": aggregate.settings.paused,
                 "work_queue_name": aggregate.settings.work_queue_name,
                 "concurrency_limit": aggregate.settings.concurrency_limit,
+                "version": aggregate.version,
+                "scheduled": aggregate.is_scheduled,
                 "doc": document_of(aggregate).decode(),
             }
         case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
@@ -173,6 +177,12 @@ def document_of(aggregate: Aggregate) -> bytes:
             return kept_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
+
+
+def _pause_timeout(run: FlowRun) -> datetime | None:
+    if run.state is None or run.state.type is not StateType.PAUSED:
+        return None
+    return run.state.state_details.pause_timeout
 
 
 def _cached_row(event: TaskRunStateSet) -> Row:

@@ -74,3 +74,21 @@ CREATE TABLE IF NOT EXISTS telemetry.encryption_key (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     key      text    NOT NULL
 );
+
+-- The services: which process did the last round of each, and what became of it.
+CREATE TABLE IF NOT EXISTS telemetry.services (
+    name         text             PRIMARY KEY,
+    process      text             NOT NULL,
+    last_started timestamptz      NOT NULL,
+    last_success timestamptz,
+    last_failure timestamptz,
+    last_error   text,
+    did          text,
+    lag_seconds  double precision NOT NULL
+);
+
+-- When somebody last asked for the runs of a deployment.
+CREATE TABLE IF NOT EXISTS telemetry.deployment_polls (
+    deployment_id uuid        PRIMARY KEY,
+    last_polled   timestamptz NOT NULL
+);

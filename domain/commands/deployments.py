@@ -1,6 +1,6 @@
 """What may be asked of deployments."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,15 @@ from domain import keys
 from domain.commands.command import Command, CommandOnOne, Deleted, Made, ProposedState
 from domain.commands.deployment_limits import settle_limit
 from domain.commands.flow_runs import CreateFlowRun
+from domain.commands.schedules import (
+    SHAPE_RUNS,
+    GivenSchedule,
+    add_schedule,
+    drop_planned,
+    replace_schedules,
+    require_free_slugs,
+    update_schedules,
+)
 from domain.deployment import (
     Deployment,
     DeploymentCreated,
@@ -58,14 +67,18 @@ def record_changes(session: Session, deployment: Deployment, changes: Deployment
     if not changes.model_fields_set:
         return
     event = session.record(deployment, DeploymentUpdated, changes=changes)
+    before = deployment.settings
+    if any(getattr(changes, field) != getattr(before, field) for field in changes.model_fields_set & SHAPE_RUNS):
+        drop_planned(session, deployment)
     if "concurrency_limit" in changes.model_fields_set:
         settle_limit(session, deployment, event.originator_version, changes.concurrency_limit)
 
 
 def record_deletion(session: Session, deployment: Deployment) -> None:
-    """Say that a deployment is no more, and free its name. Its runs stay."""
+    """Say that a deployment is no more, and free its name. Its runs stay, but for those that were only planned."""
     session.release(keys.deployment_name(deployment.flow_id, deployment.name))
     event = session.record(deployment, DeploymentDeleted)
+    drop_planned(session, deployment)
     settle_limit(session, deployment, event.originator_version, None)
 
 
@@ -78,8 +91,9 @@ def labels_of_deployment(flow: Flow, given: Labels) -> Labels:
 class CreateDeployment(Command):
     """Make a deployment of that flow and name, or change the one there is as far as `settings` are set.
 
-    One that is there gets the given parameters and labels in any case, which are none where none are given. Source:
-    answers of server 3.9.1. Raises MissingReference when its flow does not exist, and what its references raise.
+    One that is there gets the given parameters, labels and schedules in any case, which are none where none are given.
+    Source: answers of server 3.9.1. Raises MissingReference when its flow does not exist, and what its references and
+    schedules raise.
     """
 
     id: UUID
@@ -87,6 +101,7 @@ class CreateDeployment(Command):
     name: str
     settings: DeploymentSettings
     references: References
+    schedules: Sequence[GivenSchedule] = ()
 
     def ids(self) -> Iterable[UUID | None]:
         return (self.flow_id,)
@@ -104,9 +119,13 @@ class CreateDeployment(Command):
             labels = labels_of_deployment(flow, self.settings.labels)
             replaced = {"parameters": self.settings.parameters, "labels": labels}
             record_changes(session, existing, self.settings.model_copy(update=replaced))
+            replace_schedules(session, existing, self.schedules)
             return Made(existing.id, created=False)
         deployment = session.create(Deployment, self.id)
         record_creation(session, deployment, flow, self.name, self.settings)
+        require_free_slugs((), (given.slug for given in self.schedules))
+        for given in self.schedules:
+            add_schedule(session, deployment, given)
         return Made(deployment.id, created=True)
 
 
@@ -115,11 +134,12 @@ class UpdateDeployment(CommandOnOne):
     """Change the settings that are set, and no others.
 
     `checked_version` is the deployment's version whose parameters and schema, with these changes, are known to fit.
-    Raises ParametersUnchecked where they must fit and this is not known, and what its references raise.
+    Raises ParametersUnchecked where they must fit and this is not known, and what its references and schedules raise.
     """
 
     changes: DeploymentSettings
     references: References
+    schedules: Sequence[GivenSchedule] | None = None
     checked_version: int | None = None
 
     def decide(self, session: Session) -> None:
@@ -130,6 +150,8 @@ class UpdateDeployment(CommandOnOne):
         if settings.enforce_parameter_schema:
             require_check(deployment, settings.parameters, settings.parameter_openapi_schema, self.checked_version)
         record_changes(session, deployment, self.changes)
+        if self.schedules is not None:
+            update_schedules(session, deployment, self.schedules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,8 @@ DEPLOYMENTS = Table(
         ("paused", "boolean"),
         ("work_queue_name", "text"),
         ("concurrency_limit", "integer"),
+        ("version", "integer"),
+        ("scheduled", "boolean"),
         ("doc", "text"),
     ),
 )
@@ -118,6 +120,7 @@ FLOW_RUNS = Table(
         ("idempotency_key", "text"),
         ("flow_version", "text"),
         ("work_queue_name", "text"),
+        ("pause_timeout", "timestamptz"),
         ("begin_time", "timestamptz"),
         *_RUN_COLUMNS,
     ),

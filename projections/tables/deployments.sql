@@ -9,7 +9,13 @@ CREATE TABLE read.deployments (
     paused            boolean     NOT NULL,
     work_queue_name   text,
     concurrency_limit integer,
+    -- How many events the row is made of: by that a planner tells whether what it calculated is still true.
+    version           integer     NOT NULL,
+    -- Whether runs are to be planned: it has an active schedule and is not paused.
+    scheduled         boolean     NOT NULL,
     doc               text        NOT NULL
 );
 -- The deployments of one flow, and reading one by its name.
 CREATE UNIQUE INDEX deployments_flow_name ON read.deployments (flow_id, name);
+-- The deployments to plan runs for, in the order in which a planner goes through them.
+CREATE INDEX deployments_scheduled ON read.deployments (id) WHERE scheduled;

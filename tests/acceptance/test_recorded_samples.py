@@ -19,7 +19,8 @@ UNKNOWN = "5121a062-fecc-420f-9ec3-440761f290fb"
 """The id that stands for nothing in all recordings."""
 
 LEFT_OUT = {
-    ("POST_deployments_filter", 0): "there are no schedules yet",
+    ("POST_deployments", 2): "there are no work pools yet",
+    ("POST_deployments", 6): "the real server fails at names that are not allowed",
     ("GET_flow_runs_id_graph", 2): "the real server fails at inputs that are no results",
     ("POST_flow_runs_id_resume", 3): "resuming a run that there is not is no error of the server here",
     **{("POST_v2_concurrency_limits_increment_with_lease", index): "there are no limits yet" for index in (1, 2, 3)},
@@ -30,6 +31,10 @@ BETTER_WORDS = {("GET_task_run_states_id", 0): {"detail": "Task run state not fo
 """Answers that the real server words wrongly."""
 
 MORE_FIELDS = {
+    *(("POST_deployments", index) for index in (0, 1)),
+    ("GET_deployments_id", 0),
+    ("GET_deployments_name_flow_name_deployment_name", 0),
+    ("POST_deployments_filter", 0),
     ("POST_task_runs_paginate", 0),
     ("POST_deployments_filter", 1),
     ("POST_deployments_paginate", 0),
@@ -61,15 +66,17 @@ INPUT_BEFORE: dict[tuple[str, int], dict[str, str]] = {
 }
 """The input that the flow run had."""
 
-CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/")
+CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/", "/api/deployments/")
 KINDS = {
-    **{kind: kind for kind in ("flows", "flow_runs", "task_runs")},
+    **{kind: kind for kind in ("flows", "flow_runs", "task_runs", "deployments", "schedules")},
+    **{"deployment_id": "deployments", "deployment_ids": "deployments"},
     **{"flow_id": "flows", "flow_run_id": "flow_runs", "task_run_id": "task_runs"},
     **{"artifacts": "artifacts", "block_documents": "block_documents"},
     **{"block_type_id": "block_types", "block_schema_id": "block_schemas"},
 }
 """Of which kind the thing is whose id stands in a field, or in the path behind a word."""
 
+BY_NAMES = "GET_deployments_name_flow_name_deployment_name"
 World = dict[str, str]
 
 
@@ -93,18 +100,37 @@ def make_world(client: httpx.Client, sample: Sample) -> World:
     now = datetime.now(UTC).isoformat()
     line = {"name": "n", "level": 20, "message": "m", "timestamp": now, "flow_run_id": run}
     assert client.post("logs/", json=[line]).status_code == 201
-    deployment = client.post("deployments/", json={"name": "d", "flow_id": flow}).json()["id"]
-    kept = make_kept_things(client, sample, run)
-    return {"flows": flow, "flow_runs": run, "task_runs": task, "deployments": deployment, **kept}
+    schedules = [{"schedule": {"interval": 3600}, "active": False}]
+    named = {"name": deployment_name(sample), "flow_id": flow, "schedules": schedules}
+    deployment = client.post("deployments/", json=named).json()
+    if sample.name == "POST_deployments_get_scheduled_flow_runs":
+        long_ago = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-11-01T00:00:00Z"}}
+        made = client.post(f"deployments/{deployment['id']}/create_flow_run", json={"state": long_ago})
+        assert made.status_code == 201
+    return {
+        "flows": flow,
+        "flow_runs": run,
+        "task_runs": task,
+        "deployments": deployment["id"],
+        "schedules": deployment["schedules"][0]["id"],
+        **make_kept_things(client, sample, run),
+    }
 
 
 def flow_name(sample: Sample) -> str:
     """The name by which a sample asks for a flow that was there."""
     if sample.name == "GET_flows_name_name" and sample.status == 200:
         return sample.path.rpartition("/")[2]
+    if sample.name == BY_NAMES and sample.status == 200:
+        return sample.path.split("/")[-2]
     asked = sample.body.get("flows") if isinstance(sample.body, dict) else None
     names = ((asked or {}).get("name") or {}).get("any_")
     return names[0] if names else "sampled"
+
+
+def deployment_name(sample: Sample) -> str:
+    """The name by which a sample asks for a deployment that was there."""
+    return sample.path.rpartition("/")[2] if sample.name == BY_NAMES and sample.status == 200 else "d"
 
 
 def with_ids(value: Any, world: World, kind: str | None = None) -> Any:
