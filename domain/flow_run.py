@@ -37,6 +37,7 @@ class FlowRunFacts(BaseModel):
     work_pool_name: str | None = None
     work_queue_name: str | None = None
     job_variables: dict[str, Any] | None = None
+    work_queue_id: UUID | None = None
 
 
 class FlowRunCreated(FlowRunFacts, Event):
@@ -150,6 +151,7 @@ class FlowRun(Run):
         "parameters",
         "parent_task_run_id",
         "work_pool_name",
+        "work_queue_id",
         "work_queue_name",
     )
 
@@ -171,6 +173,7 @@ class FlowRun(Run):
         self.infrastructure_pid: str | None = None
         self.work_pool_name: str | None = None
         self.work_queue_name: str | None = None
+        self.work_queue_id: UUID | None = None
         self.job_variables: dict[str, Any] | None = None
         self.inputs: dict[str, FlowRunInputWritten] = {}
 

@@ -24,6 +24,8 @@ from domain.result_cache import CachedResults
 from domain.session import Session
 from domain.states import State
 from domain.task_run import TaskRun
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 
 AGGREGATES: dict[str, type[Aggregate]] = {
     "Flow": Flow,
@@ -31,6 +33,8 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "FlowRun": FlowRun,
     "TaskRun": TaskRun,
     "ConcurrencyLimit": ConcurrencyLimit,
+    "WorkPool": WorkPool,
+    "WorkQueue": WorkQueue,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 

@@ -14,6 +14,8 @@ from domain.flow_run import FlowRun, FlowRunInputWritten
 from domain.run import Run
 from domain.states import StateType
 from domain.task_run import TaskRun
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 
 
 def as_json(content: Any) -> bytes:
@@ -35,7 +37,7 @@ def flow_document(flow: Flow) -> bytes:
 
 
 def deployment_document(deployment: Deployment) -> bytes:
-    """The document of a deployment, less its limit, which is joined when it is read."""
+    """The document of a deployment, less its limit and its work queue, which are joined when it is read."""
     settings = deployment.settings
     return as_json(
         {
@@ -54,9 +56,6 @@ def deployment_document(deployment: Deployment) -> bytes:
             "parameters": settings.parameters,
             "tags": settings.tags,
             "labels": settings.labels,
-            "work_queue_name": settings.work_queue_name,
-            "work_queue_id": None,
-            "last_polled": None,
             "parameter_openapi_schema": settings.parameter_openapi_schema,
             "path": settings.path,
             "pull_steps": settings.pull_steps,
@@ -65,8 +64,6 @@ def deployment_document(deployment: Deployment) -> bytes:
             "infrastructure_document_id": settings.infrastructure_document_id,
             "created_by": None,
             "updated_by": None,
-            "work_pool_name": None,
-            "status": "NOT_READY",
             "enforce_parameter_schema": settings.enforce_parameter_schema,
             "schedule": None,
             "is_schedule_active": not settings.paused,
@@ -77,7 +74,7 @@ def deployment_document(deployment: Deployment) -> bytes:
 
 
 def flow_run_document(run: FlowRun) -> bytes:
-    """The document of a flow run, less what moves with the clock (see `with_estimates`)."""
+    """The document of a flow run, less its queue (`with_queue`) and what moves with the clock (`with_estimates`)."""
     return as_json(
         {
             "id": run.id,
@@ -88,8 +85,6 @@ def flow_run_document(run: FlowRun) -> bytes:
             "state_id": run.state.id if run.state else None,
             "deployment_id": run.deployment_id,
             "deployment_version": run.deployment_version,
-            "work_queue_id": None,
-            "work_queue_name": run.work_queue_name,
             "flow_version": run.flow_version,
             "parameters": run.parameters,
             "idempotency_key": run.idempotency_key,
@@ -103,10 +98,47 @@ def flow_run_document(run: FlowRun) -> bytes:
             "infrastructure_document_id": run.infrastructure_document_id,
             "infrastructure_pid": run.infrastructure_pid,
             "created_by": None,
-            "work_pool_id": None,
-            "work_pool_name": run.work_pool_name,
             "state": run.state,
             "job_variables": run.job_variables,
+        }
+    )
+
+
+def work_pool_document(pool: WorkPool) -> bytes:
+    """The document of a work pool, less its status and how many of its slots are taken."""
+    settings = pool.settings
+    return as_json(
+        {
+            "id": pool.id,
+            "created": pool.created,
+            "updated": pool.updated,
+            "name": pool.name,
+            "description": settings.description,
+            "type": pool.type,
+            "base_job_template": settings.base_job_template,
+            "is_paused": settings.is_paused,
+            "concurrency_limit": settings.concurrency_limit,
+            "default_queue_id": pool.default_queue_id,
+            "storage_configuration": settings.storage_configuration,
+        }
+    )
+
+
+def work_queue_document(queue: WorkQueue) -> bytes:
+    """The document of a work queue, less its pool's name, its status, and how many of its slots are taken."""
+    settings = queue.settings
+    return as_json(
+        {
+            "id": queue.id,
+            "created": queue.created,
+            "updated": queue.updated,
+            "name": settings.name,
+            "description": settings.description,
+            "is_paused": settings.is_paused,
+            "concurrency_limit": settings.concurrency_limit,
+            "priority": settings.priority,
+            "work_pool_id": queue.work_pool_id,
+            "filter": settings.filter,
         }
     )
 
@@ -163,6 +195,14 @@ def _course(run: Run) -> dict[str, Any]:
         "end_time": run.end_time,
         "total_run_time": run.total_run_time,
     }
+
+
+def with_queue(document: bytes, run: FlowRun, names: bytes | None) -> bytes:
+    """A flow run's document with its queue and pool: `names` as they are read, or None where it is in no queue."""
+    if names is None:
+        called = to_json(run.work_queue_name)
+        names = b'"work_queue_id":null,"work_queue_name":%s,"work_pool_id":null,"work_pool_name":null' % called
+    return b"{%s,%s" % (names, document[1:])
 
 
 def with_estimates(document: bytes, run: Run, now: datetime) -> bytes:

@@ -7,6 +7,7 @@ time. All times are the database's.
 from psycopg import sql
 
 from domain.orchestration.limit_rules import TAG
+from projections.work_documents import QUEUE_OF_DEPLOYMENT
 
 TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 CREATED = sql.SQL(TIME.format("created"))
@@ -54,6 +55,6 @@ HOLDER_DOCUMENT = sql.SQL(
 DEPLOYMENT_DOCUMENT = sql.SQL(
     "concat('{{\"global_concurrency_limit\":',"
     " coalesce((SELECT {limit} FROM read.concurrency_limits WHERE name = 'deployment:' || deployments.id), 'null'),"
-    " ',', right(deployments.doc, -1))"
-).format(limit=LIMIT_DOCUMENT)
-"""A deployment with its limit, from a row of its read table."""
+    " ',', {queue}, ',', right(deployments.doc, -1))"
+).format(limit=LIMIT_DOCUMENT, queue=QUEUE_OF_DEPLOYMENT)
+"""A deployment with its limit and its work queue, from a row of its read table."""

@@ -17,6 +17,8 @@ from domain.keys import short
 from domain.run import Run
 from domain.states import State
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 from projections.dependencies import dependency_columns
 from projections.documents import (
     as_json,
@@ -25,6 +27,8 @@ from projections.documents import (
     flow_run_document,
     flow_run_input_document,
     task_run_document,
+    work_pool_document,
+    work_queue_document,
 )
 from projections.rows import Row, RowChanges
 from projections.slot_rows import limit_row, project_slots
@@ -42,6 +46,8 @@ from projections.tables import (
     TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     TASK_RUNS,
+    WORK_POOLS,
+    WORK_QUEUES,
     Table,
 )
 from projections.tag_keys import keys_of_tags
@@ -52,6 +58,8 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
     FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
     TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS),
+    WorkPool: (WORK_POOLS,),
+    WorkQueue: (WORK_QUEUES,),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
@@ -102,6 +110,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "idempotency_key": aggregate.idempotency_key,
                 "flow_version": aggregate.flow_version,
                 "work_queue_name": aggregate.work_queue_name,
+                "work_queue_id": aggregate.work_queue_id,
+                "retries_in_process": aggregate.empirical_policy.retry_type == "in_process",
                 "begin_time": aggregate.start_time or aggregate.expected_start_time,
                 **_run_columns(aggregate),
             }
@@ -133,7 +143,31 @@ def row_of(aggregate: Aggregate) -> Row:
                 "updated": aggregate.updated,
                 "paused": aggregate.settings.paused,
                 "work_queue_name": aggregate.settings.work_queue_name,
+                "work_queue_id": aggregate.settings.work_queue_id,
                 "concurrency_limit": aggregate.settings.concurrency_limit,
+                "doc": document_of(aggregate).decode(),
+            }
+        case WorkPool():
+            return {
+                "id": aggregate.id,
+                "name": aggregate.name,
+                "type": aggregate.type,
+                "is_paused": aggregate.settings.is_paused,
+                "concurrency_limit": aggregate.settings.concurrency_limit,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
+                "doc": document_of(aggregate).decode(),
+            }
+        case WorkQueue():
+            return {
+                "id": aggregate.id,
+                "work_pool_id": aggregate.work_pool_id,
+                "name": aggregate.name,
+                "priority": aggregate.settings.priority,
+                "is_paused": aggregate.settings.is_paused,
+                "concurrency_limit": aggregate.settings.concurrency_limit,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
                 "doc": document_of(aggregate).decode(),
             }
         case _:
@@ -151,6 +185,10 @@ def document_of(aggregate: Aggregate) -> bytes:
             return flow_document(aggregate)
         case Deployment():
             return deployment_document(aggregate)
+        case WorkPool():
+            return work_pool_document(aggregate)
+        case WorkQueue():
+            return work_queue_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
 

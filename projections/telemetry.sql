@@ -26,3 +26,20 @@ CREATE TABLE IF NOT EXISTS telemetry.repeated_refusals (
     last_at            timestamptz NOT NULL,
     PRIMARY KEY (originator_id, originator_version)
 );
+
+-- When someone last asked a work queue or a deployment for runs.
+CREATE TABLE IF NOT EXISTS telemetry.polls (
+    id          uuid        PRIMARY KEY,
+    last_polled timestamptz NOT NULL
+);
+
+-- The workers that said they were there, and when they last did. Whether one is online follows from that when it is read.
+CREATE TABLE IF NOT EXISTS telemetry.workers (
+    id                         uuid        NOT NULL,
+    work_pool_id               uuid        NOT NULL,
+    name                       text        NOT NULL,
+    created                    timestamptz NOT NULL,
+    last_heartbeat_time        timestamptz NOT NULL,
+    heartbeat_interval_seconds integer,
+    PRIMARY KEY (work_pool_id, name)
+);

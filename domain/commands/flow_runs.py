@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from domain import keys
@@ -19,6 +20,7 @@ from domain.commands.command import (
 from domain.commands.deployment_limits import USUAL_GRACE_SECONDS, deployment_facts
 from domain.commands.proposals import answer, explain, mirror, own_state, refuse, transition_facts
 from domain.commands.task_runs import delete_task_run
+from domain.commands.work_queues import queue_for
 from domain.concurrency_limit import Holder
 from domain.deployment import Deployment
 from domain.errors import MissingReference
@@ -55,8 +57,8 @@ TASK_RUNS_PER_DELETION = 500
 class CreateFlowRun(Command):
     """Make a flow run, or find the one that the same flow made under the same idempotency key.
 
-    The state that comes with it is set without rules. Raises MissingReference when its flow, deployment or parent does
-    not exist.
+    The state that comes with it is set without rules. Where its facts name a work pool, it goes to a queue of that.
+    Raises MissingReference when its flow, deployment or parent does not exist, and UnknownWorkPool.
     """
 
     id: UUID
@@ -89,8 +91,10 @@ class CreateFlowRun(Command):
         run = session.create(FlowRun, self.id)
         for key in self.natural_keys():
             session.claim(key, run.id)
-        labels = labels_of_run(flow, deployment, facts.labels)
-        session.record(run, FlowRunCreated, **{**dict(facts), "labels": labels})
+        settled: dict[str, Any] = {"labels": labels_of_run(flow, deployment, facts.labels)}
+        if facts.work_pool_name is not None:
+            settled["work_queue_id"] = queue_for(session, facts.work_pool_name, facts.work_queue_name)
+        session.record(run, FlowRunCreated, **{**dict(facts), **settled})
         state = self.state.at(session.now, flow_run_id=run.id, task_run_id=parent)
         session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
         mirror(session, run.id, parent, state)

@@ -8,8 +8,11 @@ CREATE TABLE read.deployments (
     updated           timestamptz NOT NULL,
     paused            boolean     NOT NULL,
     work_queue_name   text,
+    work_queue_id     uuid,
     concurrency_limit integer,
     doc               text        NOT NULL
 );
+-- The deployments whose runs go to a queue.
+CREATE INDEX deployments_work_queue ON read.deployments (work_queue_id) WHERE work_queue_id IS NOT NULL;
 -- The deployments of one flow, and reading one by its name.
 CREATE UNIQUE INDEX deployments_flow_name ON read.deployments (flow_id, name);
