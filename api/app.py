@@ -18,6 +18,7 @@ from api.reads import Gathered, Reads
 from api.routes import (
     admin,
     bulk,
+    collections,
     concurrency_limits,
     deployments,
     events,
@@ -31,6 +32,9 @@ from api.routes import (
     run_states,
     task_runs,
     ui,
+    work_pools,
+    work_queues,
+    worker_channel,
 )
 from api.services.counter_folding import fold_counters
 from api.settings import Settings
@@ -54,6 +58,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *concurrency_limits.endpoints,
     *global_limits.endpoints,
     *admin.endpoints,
+    *work_pools.endpoints,
+    *work_queues.endpoints,
+    *collections.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -77,6 +84,7 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
 
     routes: list[BaseRoute] = [endpoint.route(services) for endpoint in ENDPOINTS]
     routes.append(events.route(services))
+    routes.append(worker_channel.route(services))
     routes.extend(openapi.routes(ENDPOINTS))
     return Flowledger(routes=routes, lifespan=lifespan)
 

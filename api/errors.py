@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.answer import Answer, answer
 from domain.errors import (
+    DefaultQueue,
     ForeignShape,
     IdTaken,
     InputKeyTaken,
@@ -19,8 +20,10 @@ from domain.errors import (
     MoreThanLimit,
     NameTaken,
     NoSlotDecay,
+    NoSuchWorkQueue,
     NotFound,
     NoWorkQueue,
+    ReservedWorkPool,
     StoreUnavailable,
     UnknownWorkPool,
     Unstorable,
@@ -88,8 +91,12 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": error.sentence}, error.status)
     if isinstance(error, NotFound):
         return _not_found(error, path)
-    if isinstance(error, UnknownWorkPool):
+    if isinstance(error, UnknownWorkPool | NoSuchWorkQueue):
         return answer({"detail": str(error)}, 404)
+    if isinstance(error, ReservedWorkPool):
+        return answer({"detail": str(error)}, 403)
+    if isinstance(error, DefaultQueue):
+        return answer({"detail": str(error)}, 409)
     if isinstance(error, NoWorkQueue):
         return answer({"detail": str(error)}, 400)
     if isinstance(error, InputNotFound):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from api.answer import NO_CONTENT, Answer
 from api.bodies import first_state
@@ -9,19 +10,20 @@ from api.call import Call
 from api.deployment_bodies import DeploymentBody, DeploymentCreate, DeploymentFlowRunCreate, DeploymentUpdate
 from api.endpoint import Endpoints
 from api.errors import Refused
+from api.job_variables import check_variables
 from api.parameter_schemas import Misfit, UnusableSchema, check_parameters
 from api.routes.answers import found, made
 from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, listed, number, paginated
 from domain.commands.command import Answer as CommandAnswer
-from domain.commands.command import Command
 from domain.commands.deployments import (
     CreateDeployment,
     CreateFlowRunOfDeployment,
     DeleteDeployment,
     UpdateDeployment,
 )
+from domain.commands.job_variables import CommandOnJobs, Stamp
 from domain.deployment import Deployment
-from domain.errors import NotFound, ParametersUnchecked
+from domain.errors import JobVariablesUnchecked, NotFound, ParametersUnchecked
 from domain.ids import new_id
 from projections import queries
 
@@ -38,17 +40,22 @@ def refuse_schedules(body: DeploymentBody) -> None:
 
 
 async def execute_checked(
-    call: Call, command: Callable[[int | None], Command], *, doing: str, all_there: bool
+    call: Call, command: Callable[[int | None], CommandOnJobs], *, doing: str, all_there: bool
 ) -> CommandAnswer:
-    """The answer to a command that may ask for its parameters to be checked first, until what was checked is current.
+    """The answer to a command that may ask for its parameters and job variables to be checked first, until what was
+    checked is current.
 
     `command` makes it for the version of the deployment that was checked; `doing` is what the caller is about to do,
     and `all_there` says whether required parameters must be there. Raises Refused (409, 422).
     """
     checked: int | None = None
+    fits: Stamp | None = None
     while True:
         try:
-            return await call.execute(command(checked))
+            return await call.execute(replace(command(checked), fits=fits))
+        except JobVariablesUnchecked as unfit:
+            await check_variables(unfit, doing)
+            fits = unfit.stamp
         except ParametersUnchecked as unchecked:
             if unchecked.schema is None:
                 # The wording is the server's, also where a run is to be made.
@@ -89,7 +96,7 @@ async def create_deployment(call: Call, body: DeploymentCreate) -> Answer:
         settings=body.settings(),
         references=body.references(),
     )
-    return made(await call.execute(command))
+    return made(await execute_checked(call, lambda checked: command, doing="creating deployment", all_there=False))
 
 
 @endpoints.add("GET", "/deployments/{id}", "Read a deployment", answers={200: "The deployment", 404: NONE})
@@ -120,7 +127,7 @@ async def update_deployment(call: Call, body: DeploymentUpdate) -> Answer:
     refuse_schedules(body)
     id, changes, references = call.id(), body.settings(), body.references()
 
-    def command(checked: int | None) -> Command:
+    def command(checked: int | None) -> CommandOnJobs:
         return UpdateDeployment(
             caller=call.caller, id=id, changes=changes, references=references, checked_version=checked
         )
@@ -155,7 +162,7 @@ async def create_flow_run_of_deployment(call: Call, body: DeploymentFlowRunCreat
     id, run_id, asked = call.id(), new_id(), body.asked()
     state = body.state.proposed(call.dialect) if body.state else first_state(call.dialect)
 
-    def command(checked: int | None) -> Command:
+    def command(checked: int | None) -> CommandOnJobs:
         return CreateFlowRunOfDeployment(
             caller=call.caller, id=id, run_id=run_id, asked=asked, state=state, checked_version=checked
         )

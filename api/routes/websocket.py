@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 from api.call import Services, is_own_origin
 from api.dialect import dialect_of
 from api.endpoint import PREFIX
+from api.errors import UNAVAILABLE
 from api.websocket_protocol import PING, PONG
 from domain.commands.command import Caller
-from domain.errors import ForeignShape, StoreUnavailable
 
 SUBPROTOCOL = "prefect"
 
@@ -132,7 +132,7 @@ class _Served:
                 await self._serve(socket)
         except Gone:
             return
-        except (StoreUnavailable, ForeignShape) as error:
+        except UNAVAILABLE as error:
             log.warning("a client of a websocket is asked to come back", path=scope["path"], reason=str(error))
             await socket.close(TRY_AGAIN_LATER, str(error))
 

@@ -54,7 +54,7 @@ class Filters(TypedDict, total=False):
 
 
 def flows_where(filters: Filters) -> Condition:
-    """The condition on `read.flows` of flows that fit, and have runs that fit, and deployments that fit in such queues."""
+    """The condition on `read.flows` of flows that fit, and have runs that fit and deployments, in queues, that fit."""
     parts = _own(filters.get("flows"))
     deployments, queues = filters.get("deployments"), _in_queue(QUEUE_OF_DEPLOYMENT, filters)
     if deployments is not None or queues:
@@ -99,7 +99,7 @@ def flow_runs_where(filters: Filters) -> Condition:
 
 
 def task_runs_where(filters: Filters) -> Condition:
-    """The condition on `read.task_runs` of task runs that fit, in a flow run, of a flow, deployment and queue that fit."""
+    """The condition on `read.task_runs` of task runs that fit, in a run of a flow, a deployment, a queue that fit."""
     parts = _own(filters.get("task_runs"))
     flows, flow_runs, deployments = filters.get("flows"), filters.get("flow_runs"), filters.get("deployments")
     queues = _in_queue(QUEUE_OF_RUN, filters)
