@@ -1,6 +1,5 @@
 """The application: all routes on one database, with the queue and the connections that they share."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -36,7 +35,8 @@ from api.routes import (
     work_queues,
     worker_channel,
 )
-from api.services.counter_folding import fold_counters
+from api.services.roster import services_of
+from api.services.shift import Shift
 from api.settings import Settings
 from domain.ledger import Ledger
 from projections import queries
@@ -68,17 +68,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
     services = _services(settings, conninfo)
+    shift = Shift(services_of(settings), conninfo, settings, services.queue, services.reads)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await services.reads.open()
         await services.queue.start()
-        folding = asyncio.create_task(fold_counters(services.reads))
+        shift.start()
         try:
             yield
         finally:
-            folding.cancel()
-            await asyncio.gather(folding, return_exceptions=True)
+            await shift.stop()
             await services.queue.stop()
             await services.reads.close()
 

@@ -10,6 +10,7 @@ Dialect = Literal["orion", "prefect-2", "prefect-3", "strict"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MEBIBYTE = 1024 * 1024
+DAY = 86_400.0
 
 
 class Settings(BaseSettings):
@@ -59,4 +60,54 @@ class Settings(BaseSettings):
     )
     lock_timeout_seconds: float = Field(
         default=2.0, gt=0, description="Longest a batch waits for the ledger lock, in seconds, before it answers 503."
+    )
+    services_enabled: bool = Field(
+        default=True, description="Whether what runs in the background (schedules, late runs, ...) may run here."
+    )
+    service_batch_size: int = Field(
+        default=500, ge=1, le=10_000, description="Most runs, deployments or lines one step of a service looks at."
+    )
+    scheduler_interval_seconds: float = Field(
+        default=60.0, gt=0, description="How often runs are planned for deployments with schedules, in seconds."
+    )
+    scheduler_max_runs: int = Field(
+        default=100, ge=1, le=1000, description="Most runs planned ahead for one schedule at a time."
+    )
+    scheduler_min_runs: int = Field(
+        default=3, ge=0, le=1000, description="Fewest runs planned ahead for one schedule, however far away they are."
+    )
+    scheduler_max_scheduled_seconds: float = Field(
+        default=100 * DAY, gt=0, le=3650 * DAY, description="How far ahead runs are planned at most, in seconds."
+    )
+    scheduler_min_scheduled_seconds: float = Field(
+        default=3600.0, ge=0, le=3650 * DAY, description="How far ahead runs are planned at least, in seconds."
+    )
+    late_runs_interval_seconds: float = Field(
+        default=5.0, gt=0, description="How often runs that did not start in time are marked late, in seconds."
+    )
+    late_after_seconds: float = Field(
+        default=15.0, ge=0, description="How long after its scheduled time a run counts as late, in seconds."
+    )
+    pause_expiry_interval_seconds: float = Field(
+        default=5.0, gt=0, description="How often pauses that timed out are ended, in seconds."
+    )
+    cancellation_interval_seconds: float = Field(
+        default=20.0, gt=0, description="How often what belongs to cancelled runs is cancelled too, in seconds."
+    )
+    cancelling_timeout_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long a run may be about to cancel before it counts as cancelled, in seconds.",
+    )
+    foreman_interval_seconds: float = Field(
+        default=15.0, gt=0, description="How often it is looked which workers are still there, in seconds."
+    )
+    lost_worker_retention_days: float = Field(
+        default=7.0, gt=0, le=36500, description="How long a worker that is gone is still listed, in days."
+    )
+    retention_interval_seconds: float = Field(
+        default=60.0, gt=0, description="How often log lines that are too old are deleted, in seconds."
+    )
+    log_retention_days: float = Field(
+        default=0.0, ge=0, le=36500, description="How long log lines are kept, in days; 0 keeps them for ever."
     )

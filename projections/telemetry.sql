@@ -43,3 +43,15 @@ CREATE TABLE IF NOT EXISTS telemetry.workers (
     heartbeat_interval_seconds integer,
     PRIMARY KEY (work_pool_id, name)
 );
+
+-- The services: which process did the last round of each, and what became of it.
+CREATE TABLE IF NOT EXISTS telemetry.services (
+    name         text             PRIMARY KEY,
+    process      text             NOT NULL,
+    last_started timestamptz      NOT NULL,
+    last_success timestamptz,
+    last_failure timestamptz,
+    last_error   text,
+    did          text,
+    lag_seconds  double precision NOT NULL
+);

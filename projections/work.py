@@ -5,6 +5,7 @@ numbers of documents. All times are the database's.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from projections.filters import WorkerFilter, WorkPoolFilter, WorkQueueFilter
 from projections.filters.condition import EVERY_ROW, Condition, Operator, compare, joined
 from projections.filters.criteria import Entity
 from projections.lists import LAST_ROW, json_array
-from projections.work_documents import POOL_DOCUMENT, QUEUE_DOCUMENT, WORKER_DOCUMENT
+from projections.work_documents import IS_ONLINE, POOL_DOCUMENT, QUEUE_DOCUMENT, WORKER_DOCUMENT
 
 POOLS = sql.SQL("read.work_pools")
 QUEUES = sql.SQL("read.work_queues")
@@ -60,6 +61,14 @@ ON CONFLICT (work_pool_id, name) DO UPDATE SET last_heartbeat_time = excluded.la
 """
 
 FORGET_WORKER = "DELETE FROM telemetry.workers WHERE work_pool_id = %s AND name = %s RETURNING id"
+
+
+TELL_LOST = sql.SQL("SELECT count(*) FILTER (WHERE {online}), count(*) FILTER (WHERE NOT {online}) FROM {workers}")
+
+FORGET_GONE = """
+DELETE FROM telemetry.workers
+WHERE last_heartbeat_time < %s OR work_pool_id NOT IN (SELECT id FROM read.work_pools)
+"""
 
 
 async def find_pool(connection: AsyncConnection, name: str) -> UUID | None:
@@ -148,6 +157,18 @@ async def note_heartbeat(connection: AsyncConnection, pool_id: UUID, name: str, 
 async def forget_worker(connection: AsyncConnection, pool_id: UUID, name: str) -> bool:
     """Forget a worker; whether there was one of that name."""
     return await (await connection.execute(FORGET_WORKER, [pool_id, name])).fetchone() is not None
+
+
+async def count_workers(connection: AsyncConnection) -> tuple[int, int]:
+    """How many workers are online, and how many are not."""
+    statement = TELL_LOST.format(online=IS_ONLINE, workers=WORKERS)
+    row: tuple[int, int] | None = await (await connection.execute(statement)).fetchone()
+    return row or (0, 0)
+
+
+async def forget_gone(connection: AsyncConnection, before: datetime) -> int:
+    """Forget the workers that were not heard of since a time, and those of pools that are gone; how many they were."""
+    return (await connection.execute(FORGET_GONE, [before])).rowcount
 
 
 async def note_polls(connection: AsyncConnection, ids: Sequence[UUID]) -> None:

@@ -10,6 +10,7 @@ from api.dialect import version_for
 from api.endpoint import Endpoints
 from api.errors import Refused
 from projections.schema import read_shape, shape
+from projections.service_states import read_services
 
 endpoints = Endpoints()
 
@@ -59,6 +60,11 @@ async def settings(call: Call) -> Answer:
 @endpoints.add("GET", "/admin/storage", "Where results are stored by default: nowhere in particular")
 async def storage(call: Call) -> Answer:
     return answer({"default_result_storage_block_id": None})
+
+
+@endpoints.add("GET", "/admin/services", "What runs in the background: where, since when, and what it did last")
+async def services(call: Call) -> Answer:
+    return Answer(await call.services.reads.run(read_services))
 
 
 @endpoints.add("GET", "/csrf-token", "CSRF tokens are not in use", answers={422: "They are not in use"})

@@ -1,0 +1,1 @@
+"""The services: what Flowledger does by itself, without anyone asking."""

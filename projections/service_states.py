@@ -1,0 +1,94 @@
+"""Which process does the rounds of a service, and what became of the last one. It is telemetry: no rule looks at it."""
+
+from datetime import datetime
+
+from psycopg import AsyncConnection, sql
+
+from projections.columns import AS_TIME
+from projections.lists import json_array
+
+SERVICE_LOCKS = 0x464C4F57
+"""The first half of the advisory locks of services ("FLOW" in ASCII); the second is a hash of the service's name."""
+
+HOLD = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+
+IS_HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = %s
+    AND objid::bigint = (hashtext(%s)::bigint & 4294967295)
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+
+KEEP = """
+INSERT INTO telemetry.services AS service
+    (name, process, last_started, last_success, last_failure, last_error, did, lag_seconds)
+VALUES (%(name)s, %(process)s, %(started)s, %(success)s, %(failure)s, %(error)s, %(did)s, %(lag)s)
+ON CONFLICT (name) DO UPDATE SET
+    process = excluded.process,
+    last_started = excluded.last_started,
+    last_success = coalesce(excluded.last_success, service.last_success),
+    last_failure = coalesce(excluded.last_failure, service.last_failure),
+    last_error = coalesce(excluded.last_error, service.last_error),
+    did = coalesce(excluded.did, service.did),
+    lag_seconds = excluded.lag_seconds
+"""
+
+READ = json_array(
+    sql.SQL(
+        "SELECT concat('{{\"name\":', to_json(name), ',\"process\":', to_json(process),"
+        " ',\"last_started\":', {started},"
+        " ',\"last_success\":', {success}, ',\"last_failure\":', {failure},"
+        " ',\"last_error\":', coalesce(to_json(last_error)::text, 'null'), ',\"did\":',"
+        " coalesce(to_json(did)::text, 'null'), ',\"lag_seconds\":', to_json(lag_seconds), '}}')"
+        " FROM telemetry.services ORDER BY name"
+    ).format(
+        started=sql.SQL(AS_TIME).format(column=sql.Identifier("last_started")),
+        success=sql.SQL(AS_TIME).format(column=sql.Identifier("last_success")),
+        failure=sql.SQL(AS_TIME).format(column=sql.Identifier("last_failure")),
+    )
+).as_string(None)
+
+
+async def hold(connection: AsyncConnection, name: str) -> bool:
+    """Take the lock of a service for as long as this connection lives; whether it was free."""
+    row = await (await connection.execute(HOLD, [SERVICE_LOCKS, name])).fetchone()
+    return row == (True,)
+
+
+async def is_held(connection: AsyncConnection, name: str) -> bool:
+    """Whether some connection holds the lock of a service."""
+    row = await (await connection.execute(IS_HELD, [SERVICE_LOCKS, name])).fetchone()
+    return row == (True,)
+
+
+async def keep(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    process: str,
+    started: datetime,
+    ended: datetime,
+    lag_seconds: float,
+    did: str | None,
+    error: str | None,
+) -> None:
+    """Keep what became of a round: what it did, or the error that it ended with, which stays until the next one."""
+    values = {
+        "name": name,
+        "process": process,
+        "started": started,
+        "success": ended if error is None else None,
+        "failure": None if error is None else ended,
+        "error": error,
+        "did": did,
+        "lag": lag_seconds,
+    }
+    await connection.execute(KEEP, values)
+
+
+async def read_services(connection: AsyncConnection) -> bytes:
+    """What is known of each service, as a JSON array. `lag_seconds` is how late its last round began."""
+    row = await (await connection.execute(READ, binary=True)).fetchone()
+    return bytes(row[0]) if row else b"[]"
