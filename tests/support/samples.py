@@ -14,7 +14,9 @@ LEFT_OUT = re.compile(r"\.\.\. \d+ more")
 SHORTENED = re.compile(r"(.)\1*\.\.\.\[(\d+) chars\]")
 """What the recording put in the place of a long text of one character, and how long that was."""
 
-FREE_FORM = frozenset({"parameters", "context", "labels", "job_variables", "task_inputs", "data", "request_body"})
+FREE_FORM = frozenset(
+    {"parameters", "context", "labels", "job_variables", "base_job_template", "task_inputs", "data", "request_body"}
+)
 """Fields whose content is the caller's."""
 
 
