@@ -1,14 +1,18 @@
 """What requests about deployments must look like, field for field as clients 2.7 to 3.9 send them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.bodies import FLOW_NAME, LONGEST_FLOW_NAME, Body, StateBody, run_name
+from api.schedule_bodies import DeploymentScheduleCreate, DeploymentScheduleUpdate, ScheduleBody
 from domain.commands.deployments import AskedRun, References
-from domain.deployment import ConcurrencyOptions, DeploymentSettings, Limit
+from domain.commands.schedules import GivenSchedule
+from domain.deployment import ConcurrencyOptions, DeploymentSettings, Limit, ScheduleChanges
 from domain.flow import Labels
+from domain.ids import new_id
 from domain.run_policy import FlowRunPolicy
 
 NEVER_NULL = frozenset({"parameters", "job_variables", "enforce_parameter_schema", "labels"})
@@ -35,8 +39,8 @@ class DeploymentBody(Body):
     description: str | None = None
     paused: bool = False
     is_schedule_active: bool | None = None
-    schedules: list[dict[str, Any]] | None = None
-    schedule: dict[str, Any] | None = None
+    schedules: Sequence[DeploymentScheduleUpdate] | None = None
+    schedule: ScheduleBody | None = None
     tags: list[str] = Field(default_factory=list)
     parameter_openapi_schema: dict[str, Any] | None = None
     pull_steps: list[dict[str, Any]] | None = None
@@ -58,9 +62,13 @@ class DeploymentBody(Body):
             raise ValueError("A deployment has a concurrency limit of its own or one shared with others, not both")
         return self
 
-    @property
-    def has_schedule(self) -> bool:
-        return bool(self.schedules) or self.schedule is not None
+    def given_schedules(self) -> tuple[GivenSchedule, ...] | None:
+        """The schedules it is to have, in the words of 3.x or the one in those of 2.x; None where nothing is said."""
+        if self.schedules:
+            return tuple(schedule.given() for schedule in self.schedules)
+        if self.schedule is not None:
+            return (GivenSchedule(new_id(), ScheduleChanges(schedule=self.schedule)),)
+        return None if self.schedules is None and "schedule" not in self.model_fields_set else ()
 
     def references(self) -> References:
         leaves = "work_pool_name" in self.model_fields_set and self.work_pool_name is None
@@ -83,6 +91,7 @@ class DeploymentBody(Body):
 
 
 class DeploymentCreate(DeploymentBody):
+    schedules: Sequence[DeploymentScheduleCreate] | None = None
     name: str = Field(pattern=FLOW_NAME, max_length=LONGEST_FLOW_NAME)
     flow_id: UUID
     enforce_parameter_schema: bool = True

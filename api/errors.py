@@ -24,6 +24,10 @@ from domain.errors import (
     NotFound,
     NoWorkQueue,
     ReservedWorkPool,
+    ScheduleMissing,
+    SlugConflict,
+    SlugsMissing,
+    SlugTaken,
     StoreUnavailable,
     UnknownWorkPool,
     Unstorable,
@@ -104,6 +108,10 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
     if isinstance(error, InputKeyTaken):
         return answer({"detail": "A flow run input with this key already exists."}, 409)
     if isinstance(error, MoreThanLimit | NoSlotDecay | KeyReused):
+        return answer({"detail": str(error)}, 422)
+    if isinstance(error, SlugTaken):
+        return answer({"detail": str(error)}, 409)
+    if isinstance(error, SlugsMissing | SlugConflict | ScheduleMissing):
         return answer({"detail": str(error)}, 422)
     if isinstance(error, MissingReference | IdTaken | NameTaken):
         log.info("a request conflicts with the ledger", reason=str(error), path=path)

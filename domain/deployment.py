@@ -1,6 +1,8 @@
 """The Deployment aggregate: how a flow is to be run, under a name of its own."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from domain.aggregate import Aggregate
 from domain.events import Event
 from domain.flow import Labels
+from domain.schedules import Schedule
 
 
 class CollisionStrategy(StrEnum):
@@ -88,14 +91,80 @@ class DeploymentUpdated(Event):
         return changes.model_dump(mode="json", exclude_unset=True)
 
 
+class ScheduleSettings(BaseModel):
+    """A schedule of a deployment, and what goes with it. `parameters` are those of its runs, over the deployment's.
+
+    `max_scheduled_runs` is how many runs are planned ahead at most. A `slug` is a name within the deployment.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schedule: Schedule
+    active: bool = True
+    max_scheduled_runs: int | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    slug: str | None = None
+
+
+class ScheduleChanges(BaseModel):
+    """The settings of a schedule that a caller may change; only those that are not null are meant."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schedule: Schedule | None = None
+    active: bool | None = None
+    max_scheduled_runs: int | None = None
+    parameters: dict[str, Any] | None = None
+    slug: str | None = None
+
+
+class ScheduleAdded(Event):
+    """A deployment got a schedule; `id` is that of the schedule."""
+
+    TOPIC: ClassVar[str] = "Deployment.ScheduleAdded"
+
+    id: UUID
+    settings: ScheduleSettings
+
+
+class ScheduleChanged(Event):
+    """Those settings of a schedule changed that are there in `changes`."""
+
+    TOPIC: ClassVar[str] = "Deployment.ScheduleChanged"
+
+    id: UUID
+    changes: ScheduleChanges
+
+
+class ScheduleRemoved(Event):
+    """A deployment has a schedule no more."""
+
+    TOPIC: ClassVar[str] = "Deployment.ScheduleRemoved"
+
+    id: UUID
+
+
 class DeploymentDeleted(Event):
     TOPIC: ClassVar[str] = "Deployment.Deleted"
 
 
-class Deployment(Aggregate):
-    """A deployment. Its name is unique among the deployments of its flow that were not deleted."""
+@dataclass(frozen=True, slots=True)
+class DeploymentSchedule:
+    """A schedule as it stands."""
 
-    __slots__ = ("flow_id", "name", "settings")
+    id: UUID
+    settings: ScheduleSettings
+    created: datetime
+    updated: datetime
+
+
+class Deployment(Aggregate):
+    """A deployment. Its name is unique among the deployments of its flow that were not deleted.
+
+    `schedules` are in the order in which they were added.
+    """
+
+    __slots__ = ("flow_id", "name", "schedules", "settings")
 
     kind = "Deployment"
 
@@ -104,6 +173,7 @@ class Deployment(Aggregate):
         self.flow_id: UUID = id
         self.name = ""
         self.settings = DeploymentSettings()
+        self.schedules: dict[UUID, DeploymentSchedule] = {}
 
     def fold(self, event: Event) -> None:
         match event:
@@ -114,6 +184,16 @@ class Deployment(Aggregate):
             case DeploymentUpdated():
                 changes = {field: getattr(event.changes, field) for field in event.changes.model_fields_set}
                 self.settings = self.settings.model_copy(update=changes)
+            case ScheduleAdded():
+                at = event.recorded_at
+                self.schedules[event.id] = DeploymentSchedule(event.id, event.settings, at, at)
+            case ScheduleChanged():
+                before = self.schedules.get(event.id)
+                if before is not None:
+                    settings = changed(before.settings, event.changes)
+                    self.schedules[event.id] = replace(before, settings=settings, updated=event.recorded_at)
+            case ScheduleRemoved():
+                self.schedules.pop(event.id, None)
             case DeploymentDeleted():
                 self.deleted = True
             case _:
@@ -122,3 +202,13 @@ class Deployment(Aggregate):
     def related_ids(self) -> Iterable[UUID]:
         if self.settings.work_queue_id is not None:
             yield self.settings.work_queue_id
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether runs are to be planned."""
+        return not self.settings.paused and any(schedule.settings.active for schedule in self.schedules.values())
+
+
+def changed(settings: ScheduleSettings, changes: ScheduleChanges) -> ScheduleSettings:
+    """The settings of a schedule with those changes that are not null."""
+    return settings.model_copy(update={field: value for field, value in changes if value is not None})

@@ -131,6 +131,39 @@ class JobVariablesUnchecked(LedgerError):
         self.all_there = all_there
 
 
+class SlugTaken(LedgerError):
+    """A command would give a schedule the slug of another one of its deployment."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__("Schedule slugs must be unique within a deployment.")
+        self.slug = slug
+
+
+class SlugsMissing(LedgerError):
+    """A command would change the schedules of a deployment, which have slugs, and names some without."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Please provide a slug for each schedule in your request to ensure schedules are updated correctly."
+        )
+
+
+class SlugConflict(LedgerError):
+    """Two schedules are to take the place of the same one, or one would take the slug of another that stays."""
+
+    def __init__(self, replaces: str, slug: str | None) -> None:
+        super().__init__(f"The schedule '{replaces}' cannot become '{slug}': another schedule is in the way.")
+        self.replaces = replaces
+        self.slug = slug
+
+
+class ScheduleMissing(LedgerError):
+    """A command would add a schedule that says nothing of when to run."""
+
+    def __init__(self) -> None:
+        super().__init__("Unable to create new deployment schedules without a schedule configuration.")
+
+
 class KeyReused(LedgerError):
     """A request carries the idempotency key of another one that asked for something else."""
 

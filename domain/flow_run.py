@@ -17,7 +17,10 @@ INPUT_KEY = r"^[a-z0-9-]+$"
 
 
 class FlowRunFacts(BaseModel):
-    """What a flow run is from its creation on, apart from its id and its state."""
+    """What a flow run is from its creation on, apart from its id and its state.
+
+    A run that was planned by a schedule of its deployment has the schedule's id, and the name by which that is shown.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +41,8 @@ class FlowRunFacts(BaseModel):
     work_queue_name: str | None = None
     job_variables: dict[str, Any] | None = None
     work_queue_id: UUID | None = None
+    schedule_id: UUID | None = None
+    schedule_name: str | None = None
 
 
 class FlowRunCreated(FlowRunFacts, Event):
@@ -150,6 +155,8 @@ class FlowRun(Run):
         "labels",
         "parameters",
         "parent_task_run_id",
+        "schedule_id",
+        "schedule_name",
         "work_pool_name",
         "work_queue_id",
         "work_queue_name",
@@ -169,6 +176,8 @@ class FlowRun(Run):
         self.deployment_id: UUID | None = None
         self.deployment_version: str | None = None
         self.parent_task_run_id: UUID | None = None
+        self.schedule_id: UUID | None = None
+        self.schedule_name: str | None = None
         self.infrastructure_document_id: UUID | None = None
         self.infrastructure_pid: str | None = None
         self.work_pool_name: str | None = None

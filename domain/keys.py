@@ -33,6 +33,16 @@ def task_run(flow_run_id: UUID, task_key: str, dynamic_key: str) -> Key:
     return kind, beginning + short(f"{len(task_key)}:{task_key}:{dynamic_key}")
 
 
+def planned_runs_of(deployment_id: UUID, schedule_id: UUID | None = None) -> Key:
+    """The beginning of the keys of all runs that a deployment's schedules, or one of them, planned and that wait."""
+    return "planned_run", f"{deployment_id}:" if schedule_id is None else f"{deployment_id}:{schedule_id}:"
+
+
+def planned_run(deployment_id: UUID, schedule_id: UUID, run_id: UUID) -> Key:
+    kind, beginning = planned_runs_of(deployment_id, schedule_id)
+    return kind, f"{beginning}{run_id}"
+
+
 def limit_name(name: str) -> Key:
     return "concurrency_limit", short(name)
 

@@ -5,10 +5,11 @@ Clients 2.x read some fields of deployments under other names, so those are ther
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic_core import to_json
 
-from domain.deployment import Deployment
+from domain.deployment import Deployment, DeploymentSchedule
 from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputWritten
 from domain.run import Run
@@ -37,8 +38,9 @@ def flow_document(flow: Flow) -> bytes:
 
 
 def deployment_document(deployment: Deployment) -> bytes:
-    """The document of a deployment, less its limit and its work queue, which are joined when it is read."""
+    """The document of a deployment, less its limit, its queue and when it was polled, which are joined when read."""
     settings = deployment.settings
+    schedules = [schedule_fields(deployment.id, schedule) for schedule in deployment.schedules.values()]
     return as_json(
         {
             "id": deployment.id,
@@ -49,7 +51,7 @@ def deployment_document(deployment: Deployment) -> bytes:
             "description": settings.description,
             "flow_id": deployment.flow_id,
             "paused": settings.paused,
-            "schedules": [],
+            "schedules": schedules,
             "concurrency_limit": settings.concurrency_limit,
             "concurrency_options": settings.concurrency_options,
             "job_variables": settings.job_variables,
@@ -65,12 +67,35 @@ def deployment_document(deployment: Deployment) -> bytes:
             "created_by": None,
             "updated_by": None,
             "enforce_parameter_schema": settings.enforce_parameter_schema,
-            "schedule": None,
+            "schedule": schedules[0]["schedule"] if schedules else None,
             "is_schedule_active": not settings.paused,
             "infra_overrides": settings.job_variables,
             "manifest_path": settings.manifest_path,
         }
     )
+
+
+def schedule_fields(deployment_id: UUID, schedule: DeploymentSchedule) -> dict[str, Any]:
+    """What the document of a deployment says of one of its schedules."""
+    settings = schedule.settings
+    return {
+        "id": schedule.id,
+        "created": schedule.created,
+        "updated": schedule.updated,
+        "deployment_id": deployment_id,
+        "schedule": settings.schedule,
+        "active": settings.active,
+        "max_scheduled_runs": settings.max_scheduled_runs,
+        "parameters": settings.parameters,
+        "slug": settings.slug,
+    }
+
+
+def _planner_of(run: FlowRun) -> dict[str, Any] | None:
+    """Who made a run, where a schedule did."""
+    if run.schedule_id is None:
+        return None
+    return {"id": run.schedule_id, "type": "SCHEDULE", "display_value": run.schedule_name}
 
 
 def flow_run_document(run: FlowRun) -> bytes:
@@ -94,10 +119,10 @@ def flow_run_document(run: FlowRun) -> bytes:
             "labels": run.labels,
             "parent_task_run_id": run.parent_task_run_id,
             **_course(run),
-            "auto_scheduled": False,
+            "auto_scheduled": run.schedule_id is not None,
             "infrastructure_document_id": run.infrastructure_document_id,
             "infrastructure_pid": run.infrastructure_pid,
-            "created_by": None,
+            "created_by": _planner_of(run),
             "state": run.state,
             "job_variables": run.job_variables,
         }

@@ -5,6 +5,7 @@ inputs, of one event. Names of other things are joined when rows are read, never
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from domain.aggregate import Aggregate
@@ -15,7 +16,7 @@ from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
 from domain.keys import short
 from domain.run import Run
-from domain.states import State
+from domain.states import State, StateType
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
 from domain.work_pool import WorkPool
 from domain.work_queue import WorkQueue
@@ -112,6 +113,7 @@ def row_of(aggregate: Aggregate) -> Row:
                 "work_queue_name": aggregate.work_queue_name,
                 "work_queue_id": aggregate.work_queue_id,
                 "retries_in_process": aggregate.empirical_policy.retry_type == "in_process",
+                "pause_timeout": _pause_timeout(aggregate),
                 "begin_time": aggregate.start_time or aggregate.expected_start_time,
                 **_run_columns(aggregate),
             }
@@ -145,6 +147,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "work_queue_name": aggregate.settings.work_queue_name,
                 "work_queue_id": aggregate.settings.work_queue_id,
                 "concurrency_limit": aggregate.settings.concurrency_limit,
+                "version": aggregate.version,
+                "scheduled": aggregate.is_scheduled,
                 "doc": document_of(aggregate).decode(),
             }
         case WorkPool():
@@ -191,6 +195,12 @@ def document_of(aggregate: Aggregate) -> bytes:
             return work_queue_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
+
+
+def _pause_timeout(run: FlowRun) -> datetime | None:
+    if run.state is None or run.state.type is not StateType.PAUSED:
+        return None
+    return run.state.state_details.pause_timeout
 
 
 def _cached_row(event: TaskRunStateSet) -> Row:

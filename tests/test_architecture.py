@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {"domain": {"projections", "api", "scripts"}, "projections": {"api", "scripts"}, "api": {"scripts"}}
 DOMAIN_MAY_IMPORT = {"domain", "pydantic", "pydantic_core", "pendulum", "eventsourcing", "jsonschema", "referencing"}
+# The dates of cron expressions and of recurrence rules: pure calculation.
+DOMAIN_MAY_IMPORT |= {"croniter", "dateutil"}
 IO = {"socket", "http", "urllib", "asyncio", "subprocess", "sqlite3", "pathlib", "io"}
 
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 from api.answer import NO_CONTENT, Answer
 from api.bodies import first_state
 from api.call import Call
-from api.deployment_bodies import DeploymentBody, DeploymentCreate, DeploymentFlowRunCreate, DeploymentUpdate
+from api.deployment_bodies import DeploymentCreate, DeploymentFlowRunCreate, DeploymentUpdate
 from api.endpoint import Endpoints
 from api.errors import Refused
 from api.job_variables import check_variables
 from api.parameter_schemas import Misfit, UnusableSchema, check_parameters
 from api.routes.answers import found, made
 from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, listed, number, paginated
+from api.services.scheduler import plan_deployment
 from domain.commands.command import Answer as CommandAnswer
+from domain.commands.command import Made
 from domain.commands.deployments import (
     CreateDeployment,
     CreateFlowRunOfDeployment,
@@ -30,13 +32,6 @@ from projections import queries
 endpoints = Endpoints()
 NONE = "There is none"
 CONFLICT = "It names what does not exist, or parameters that do not fit the schema"
-NO_SCHEDULES = "Schedules are not there yet"
-
-
-def refuse_schedules(body: DeploymentBody) -> None:
-    """Raise Refused (501) for a deployment with a schedule."""
-    if body.has_schedule:
-        raise Refused(501, "Deployments cannot have schedules yet.")
 
 
 async def execute_checked(
@@ -82,12 +77,10 @@ async def execute_checked(
         201: "The new deployment",
         200: "The deployment that was there, changed",
         404: "Its work pool or concurrency limit does not exist",
-        409: "Its flow does not exist",
-        501: NO_SCHEDULES,
+        409: "Its flow does not exist, or two of its schedules have the same slug",
     },
 )
 async def create_deployment(call: Call, body: DeploymentCreate) -> Answer:
-    refuse_schedules(body)
     command = CreateDeployment(
         caller=call.caller,
         id=new_id(),
@@ -95,8 +88,12 @@ async def create_deployment(call: Call, body: DeploymentCreate) -> Answer:
         name=body.name,
         settings=body.settings(),
         references=body.references(),
+        schedules=body.given_schedules() or (),
     )
-    return made(await execute_checked(call, lambda checked: command, doing="creating deployment", all_there=False))
+    result = await execute_checked(call, lambda checked: command, doing="creating deployment", all_there=False)
+    if isinstance(result, Made):
+        await plan_deployment(call, result.id)
+    return made(result)
 
 
 @endpoints.add("GET", "/deployments/{id}", "Read a deployment", answers={200: "The deployment", 404: NONE})
@@ -124,22 +121,33 @@ async def read_deployment_by_name(call: Call) -> Answer:
     answers={204: "Done", 404: "There is none, or no such work pool or concurrency limit", 409: CONFLICT},
 )
 async def update_deployment(call: Call, body: DeploymentUpdate) -> Answer:
-    refuse_schedules(body)
+    schedules = body.given_schedules()
     id, changes, references = call.id(), body.settings(), body.references()
 
     def command(checked: int | None) -> CommandOnJobs:
         return UpdateDeployment(
-            caller=call.caller, id=id, changes=changes, references=references, checked_version=checked
+            caller=call.caller,
+            id=id,
+            changes=changes,
+            references=references,
+            schedules=schedules,
+            checked_version=checked,
         )
 
     try:
         await execute_checked(call, command, doing="updating deployment", all_there=False)
     except NotFound as error:
         raise Refused(404, f"{error.kind} not found{'.' if error.kind == Deployment.kind else ''}") from None
+    await plan_deployment(call, id)
     return NO_CONTENT
 
 
-@endpoints.add("DELETE", "/deployments/{id}", "Delete a deployment; its runs stay", answers={204: "Done", 404: NONE})
+@endpoints.add(
+    "DELETE",
+    "/deployments/{id}",
+    "Delete a deployment; its runs stay, but for those that were only planned",
+    answers={204: "Done", 404: NONE},
+)
 async def delete_deployment(call: Call) -> Answer:
     await call.execute(DeleteDeployment(caller=call.caller, id=call.id()))
     return NO_CONTENT
@@ -159,6 +167,11 @@ async def delete_deployment(call: Call) -> Answer:
     },
 )
 async def create_flow_run_of_deployment(call: Call, body: DeploymentFlowRunCreate) -> Answer:
+    return made(await make_run(call, body))
+
+
+async def make_run(call: Call, body: DeploymentFlowRunCreate) -> CommandAnswer:
+    """Make one run of the deployment that the path names. Raises Refused (409, 422) and what the command raises."""
     id, run_id, asked = call.id(), new_id(), body.asked()
     state = body.state.proposed(call.dialect) if body.state else first_state(call.dialect)
 
@@ -167,7 +180,7 @@ async def create_flow_run_of_deployment(call: Call, body: DeploymentFlowRunCreat
             caller=call.caller, id=id, run_id=run_id, asked=asked, state=state, checked_version=checked
         )
 
-    return made(await execute_checked(call, command, doing="creating flow run", all_there=True))
+    return await execute_checked(call, command, doing="creating flow run", all_there=True)
 
 
 @endpoints.add(

@@ -1,5 +1,6 @@
 """The services that there are, and how often each does its round."""
 
+from api.services import scheduler, upkeep
 from api.services.counter_folding import fold_counters
 from api.services.foreman import look_after_workers
 from api.services.service import Service
@@ -13,7 +14,13 @@ def services_of(settings: Settings) -> list[Service]:
     """The services that are to run under these settings."""
     if not settings.services_enabled:
         return []
+    log_retention = Service("log-retention", settings.retention_interval_seconds, upkeep.delete_old_logs)
     return [
         Service("counter-folding", FOLDING_SECONDS, fold_counters),
+        Service(scheduler.NAME, settings.scheduler_interval_seconds, scheduler.plan_runs),
+        Service("late-runs", settings.late_runs_interval_seconds, upkeep.mark_late_runs),
+        Service("pause-expiry", settings.pause_expiry_interval_seconds, upkeep.end_pauses),
+        Service("cancellation", settings.cancellation_interval_seconds, upkeep.clean_up_cancelled),
         Service("foreman", settings.foreman_interval_seconds, look_after_workers),
+        *([log_retention] if settings.log_retention_days else []),
     ]

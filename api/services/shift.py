@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from api.command_queue import CommandQueue
+from api.dialect import STRICT
 from api.errors import UNAVAILABLE
 from api.reads import Reads
 from api.services.service import Service, Tools, actor_of
@@ -26,6 +27,9 @@ from projections.connection import CONNECT_SECONDS, first_line, session_options
 
 LOOK_SECONDS = 2.0
 """How often a process looks whether a service that runs elsewhere has been left alone."""
+
+STOP_SECONDS = 2.0
+"""How long rounds under way may take to be broken off."""
 
 RETRY_SECONDS = 1.0
 """How long a service waits for a database that does not serve it."""
@@ -61,15 +65,18 @@ class Shift:
         """End; a round under way is broken off, which harms nothing: the next one finds what is left to do."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # A database that hangs is not waited for.
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
 
     async def _serve(self, service: Service) -> None:
         """Do the rounds of a service for ever, whether or not the database is there; ends when it is cancelled."""
         served = True
         while True:
             try:
-                if not await self._reads.run(service_states.is_held, service.name):
-                    served = True
+                held = await self._reads.run(service_states.is_held, service.name)
+                served = True
+                if not held:
                     await self._hold(service)
                 pause = LOOK_SECONDS
             except UNAVAILABLE as error:
@@ -108,7 +115,9 @@ class Shift:
         Raises what says that the database does not serve; nothing else that a round raises ends the service.
         """
         started = clock()
-        caller = Caller(actor_of(service.name), self._settings.dialect)
+        # What services ask for has the same meaning whichever clients are served; `strict` applies to all.
+        dialect = STRICT if self._settings.dialect == STRICT else "prefect-3"
+        caller = Caller(actor_of(service.name), dialect)
         did: str | None = None
         error: str | None = None
         try:

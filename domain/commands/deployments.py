@@ -1,6 +1,6 @@
 """What may be asked of deployments."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,15 @@ from domain.commands.command import CommandOnOne, Deleted, Made, ProposedState
 from domain.commands.deployment_limits import settle_limit
 from domain.commands.flow_runs import CreateFlowRun
 from domain.commands.job_variables import CommandOnJobs, require_fit
+from domain.commands.schedules import (
+    SHAPE_RUNS,
+    GivenSchedule,
+    add_schedule,
+    drop_planned,
+    replace_schedules,
+    require_free_slugs,
+    update_schedules,
+)
 from domain.commands.work_queues import agent_queue, queue_for, queue_in
 from domain.deployment import (
     Deployment,
@@ -72,14 +81,18 @@ def record_changes(session: Session, deployment: Deployment, changes: Deployment
     if not changes.model_fields_set:
         return
     event = session.record(deployment, DeploymentUpdated, changes=changes)
+    before = deployment.settings
+    if any(getattr(changes, field) != getattr(before, field) for field in changes.model_fields_set & SHAPE_RUNS):
+        drop_planned(session, deployment)
     if "concurrency_limit" in changes.model_fields_set:
         settle_limit(session, deployment, event.originator_version, changes.concurrency_limit)
 
 
 def record_deletion(session: Session, deployment: Deployment) -> None:
-    """Say that a deployment is no more, and free its name. Its runs stay."""
+    """Say that a deployment is no more, and free its name. Its runs stay, but for those that were only planned."""
     session.release(keys.deployment_name(deployment.flow_id, deployment.name))
     event = session.record(deployment, DeploymentDeleted)
+    drop_planned(session, deployment)
     settle_limit(session, deployment, event.originator_version, None)
 
 
@@ -92,8 +105,9 @@ def labels_of_deployment(flow: Flow, given: Labels) -> Labels:
 class CreateDeployment(CommandOnJobs):
     """Make a deployment of that flow and name, or change the one there is as far as `settings` are set.
 
-    One that is there gets the given parameters and labels in any case, which are none where none are given. Source:
-    answers of server 3.9.1. Raises MissingReference when its flow does not exist, and what its references raise.
+    One that is there gets the given parameters, labels and schedules in any case, which are none where none are given.
+    Source: answers of server 3.9.1. Raises MissingReference when its flow does not exist, and what its references and
+    schedules raise.
     """
 
     id: UUID
@@ -101,6 +115,7 @@ class CreateDeployment(CommandOnJobs):
     name: str
     settings: DeploymentSettings
     references: References
+    schedules: Sequence[GivenSchedule] = ()
 
     def ids(self) -> Iterable[UUID | None]:
         return (self.flow_id,)
@@ -120,9 +135,13 @@ class CreateDeployment(CommandOnJobs):
             labels = labels_of_deployment(flow, settings.labels)
             replaced = {"parameters": settings.parameters, "labels": labels}
             record_changes(session, existing, settings.model_copy(update=replaced))
+            replace_schedules(session, existing, self.schedules)
             return Made(existing.id, created=False)
         deployment = session.create(Deployment, self.id)
         record_creation(session, deployment, flow, self.name, settings)
+        require_free_slugs((), (given.slug for given in self.schedules))
+        for given in self.schedules:
+            add_schedule(session, deployment, given)
         return Made(deployment.id, created=True)
 
 
@@ -131,12 +150,13 @@ class UpdateDeployment(CommandOnJobs):
     """Change the settings that are set, and no others.
 
     `checked_version` is the deployment's version whose parameters and schema, with these changes, are known to fit.
-    Raises ParametersUnchecked where they must fit and this is not known, and what its references raise.
+    Raises ParametersUnchecked where they must fit and this is not known, and what its references and schedules raise.
     """
 
     id: UUID
     changes: DeploymentSettings
     references: References
+    schedules: Sequence[GivenSchedule] | None = None
     checked_version: int | None = None
 
     def ids(self) -> Iterable[UUID | None]:
@@ -153,6 +173,8 @@ class UpdateDeployment(CommandOnJobs):
             queue_id, pool_name = settings.work_queue_id, self.references.work_pool_name
             require_fit(session, self, queue_id, changes.job_variables, pool_name=pool_name)
         record_changes(session, deployment, changes)
+        if self.schedules is not None:
+            update_schedules(session, deployment, self.schedules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,8 +148,24 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
     if entered.type is StateType.RUNNING:
         # Clients that do not renew leases hold their slot until they say that the run is over.
         slots.extend(session, run.slots, session.now + grace if session.caller.renews_leases else None)
+    if entered.type is not StateType.SCHEDULED:
+        release_plan(session, run)
     mirror(session, run.id, run.parent_task_run_id, entered)
     return answer(ruling, entered, run.state)
+
+
+def plan_key(run: FlowRun) -> Key | None:
+    """The key of a run that a schedule planned, for as long as it waits to begin."""
+    if run.deployment_id is None or run.schedule_id is None:
+        return None
+    return keys.planned_run(run.deployment_id, run.schedule_id, run.id)
+
+
+def release_plan(session: Session, run: FlowRun) -> None:
+    """A run begins, or ends before it did: what becomes of its schedule no longer concerns it."""
+    key = plan_key(run)
+    if key is not None and run.state is not None and run.state.type is StateType.SCHEDULED:
+        session.release(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +226,14 @@ class DeleteFlowRun(CommandOnOne):
             delete_task_run(session, session.get(TaskRun, id))
         if len(task_runs) == TASK_RUNS_PER_DELETION:
             return Deleted(finished=False)
-        if run.idempotency_key is not None:
-            session.release(keys.flow_run_idempotency(run.flow_id, run.idempotency_key))
-        slots.give_back(session, run.slots)
-        session.record(run, FlowRunDeleted)
+        delete_run(session, run)
         return Deleted(finished=True)
+
+
+def delete_run(session: Session, run: FlowRun) -> None:
+    """Say that a flow run is no more; its keys and slots are free."""
+    if run.idempotency_key is not None:
+        session.release(keys.flow_run_idempotency(run.flow_id, run.idempotency_key))
+    release_plan(session, run)
+    slots.give_back(session, run.slots)
+    session.record(run, FlowRunDeleted)

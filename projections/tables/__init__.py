@@ -105,6 +105,8 @@ DEPLOYMENTS = Table(
         ("work_queue_name", "text"),
         ("work_queue_id", "uuid"),
         ("concurrency_limit", "integer"),
+        ("version", "integer"),
+        ("scheduled", "boolean"),
         ("doc", "text"),
     ),
 )
@@ -121,6 +123,7 @@ FLOW_RUNS = Table(
         ("work_queue_name", "text"),
         ("work_queue_id", "uuid"),
         ("retries_in_process", "boolean"),
+        ("pause_timeout", "timestamptz"),
         ("begin_time", "timestamptz"),
         *_RUN_COLUMNS,
     ),

@@ -18,6 +18,8 @@ CREATE TABLE read.flow_runs (
     -- When the run started, or is expected to.
     begin_time                timestamptz,
     next_scheduled_start_time timestamptz,
+    -- When a paused run's pause times out.
+    pause_timeout             timestamptz,
     total_run_time            double precision NOT NULL,
     parent_task_run_id        uuid,
     deployment_id             uuid,
@@ -49,3 +51,10 @@ CREATE INDEX flow_runs_tags ON read.flow_runs USING gin (tag_keys) WITH (fastupd
     WHERE tag_keys <> '{}';
 -- The flow run behind a task run that stands for a subflow.
 CREATE INDEX flow_runs_parent_task_run ON read.flow_runs (parent_task_run_id) WHERE parent_task_run_id IS NOT NULL;
+-- The runs that are to be marked late when their time has passed. Those that are marked leave it.
+CREATE INDEX flow_runs_not_late ON read.flow_runs (next_scheduled_start_time)
+    WHERE state_type = 'SCHEDULED' AND state_name = 'Scheduled';
+-- The runs whose pauses are to be ended.
+CREATE INDEX flow_runs_pause_timeout ON read.flow_runs (pause_timeout) WHERE pause_timeout IS NOT NULL;
+-- The runs that were cancelled lately, for what they left behind.
+CREATE INDEX flow_runs_cancelled ON read.flow_runs (end_time) WHERE state_type = 'CANCELLED';

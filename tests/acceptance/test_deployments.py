@@ -40,8 +40,6 @@ def test_what_a_deployment_refers_to_must_exist(client: httpx.Client, flow: Any)
     assert client.post("deployments/", json={"name": "d", "flow_id": str(uuid4())}).status_code == 409
     pool = client.post("deployments/", json={"name": "d", "flow_id": flow["id"], "work_pool_name": "nope"})
     assert (pool.status_code, pool.json()) == (404, {"detail": 'Work pool "nope" not found.'})
-    schedule = {"name": "d", "flow_id": flow["id"], "schedules": [{"schedule": {"interval": 60}}]}
-    assert client.post("deployments/", json=schedule).status_code == 501
     assert client.get(f"deployments/name/{flow['name']}/d").status_code == 404
 
 

@@ -19,7 +19,7 @@ UNKNOWN = "5121a062-fecc-420f-9ec3-440761f290fb"
 """The id that stands for nothing in all recordings."""
 
 LEFT_OUT = {
-    ("POST_deployments_filter", 0): "there are no schedules yet",
+    ("POST_deployments", 6): "the real server fails at names that are not allowed",
     ("GET_flow_runs_id_graph", 2): "the real server fails at inputs that are no results",
     ("POST_work_pools_name_get_scheduled_flow_runs", 1): "the run was planned by a schedule, which it names",
     ("POST_flow_runs_id_resume", 3): "resuming a run that there is not is no error of the server here",
@@ -31,7 +31,12 @@ BETTER_WORDS = {("GET_task_run_states_id", 0): {"detail": "Task run state not fo
 """Answers that the real server words wrongly."""
 
 MORE_FIELDS = {
+    *(("POST_deployments", index) for index in (0, 1)),
+    ("GET_deployments_id", 0),
+    ("GET_deployments_name_flow_name_deployment_name", 0),
+    ("POST_deployments_filter", 0),
     ("POST_task_runs_paginate", 0),
+    ("POST_deployments", 2),
     ("POST_deployments_filter", 1),
     ("POST_deployments_paginate", 0),
     ("POST_work_pools_name_get_scheduled_flow_runs", 0),
@@ -63,13 +68,15 @@ INPUT_BEFORE: dict[tuple[str, int], dict[str, str]] = {
 }
 """The input that the flow run had."""
 
-CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/")
+CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/", "/api/deployments/")
 KINDS = {
-    **{kind: kind for kind in ("flows", "flow_runs", "task_runs", "work_queues")},
+    **{kind: kind for kind in ("flows", "flow_runs", "task_runs", "deployments", "schedules", "work_queues")},
+    **{"deployment_id": "deployments", "deployment_ids": "deployments"},
     **{"flow_id": "flows", "flow_run_id": "flow_runs", "task_run_id": "task_runs"},
 }
 """Of which kind the thing is whose id stands in a field, or in the path behind a word."""
 
+BY_NAMES = "GET_deployments_name_flow_name_deployment_name"
 World = dict[str, str]
 
 
@@ -93,9 +100,21 @@ def make_world(client: httpx.Client, sample: Sample) -> World:
     now = datetime.now(UTC).isoformat()
     line = {"name": "n", "level": 20, "message": "m", "timestamp": now, "flow_run_id": run}
     assert client.post("logs/", json=[line]).status_code == 201
-    deployment = client.post("deployments/", json={"name": "d", "flow_id": flow}).json()["id"]
-    queue = make_work(client, sample, flow)
-    return {"flows": flow, "flow_runs": run, "task_runs": task, "deployments": deployment, "work_queues": queue}
+    schedules = [{"schedule": {"interval": 3600}, "active": False}]
+    named = {"name": deployment_name(sample), "flow_id": flow, "schedules": schedules}
+    deployment = client.post("deployments/", json=named).json()
+    if sample.name == "POST_deployments_get_scheduled_flow_runs":
+        long_ago = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-11-01T00:00:00Z"}}
+        made = client.post(f"deployments/{deployment['id']}/create_flow_run", json={"state": long_ago})
+        assert made.status_code == 201
+    return {
+        "flows": flow,
+        "flow_runs": run,
+        "task_runs": task,
+        "deployments": deployment["id"],
+        "schedules": deployment["schedules"][0]["id"],
+        "work_queues": make_work(client, sample, flow),
+    }
 
 
 def make_work(client: httpx.Client, sample: Sample, flow: str) -> str:
@@ -103,7 +122,8 @@ def make_work(client: httpx.Client, sample: Sample, flow: str) -> str:
     before, last = sample.path.split("/")[-2:]
     taken = sample.body["name"] if sample.status == 409 and "/work_" in sample.path else None
     of_pool = re.match("/api/work_pools/([^/]+)", sample.path)
-    pool = of_pool[1] if of_pool and sample.status < 400 else taken or "pool"
+    wanted = sample.body.get("work_pool_name") if isinstance(sample.body, dict) and sample.status < 400 else None
+    pool = of_pool[1] if of_pool and sample.status < 400 else wanted or taken or "pool"
     assert client.post("work_pools/", json={"name": pool, "type": "process"}).status_code == 201
     due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-11-22T06:03:27Z"}}
     run = {"flow_id": flow, "state": due, "work_pool_name": pool}
@@ -119,9 +139,16 @@ def flow_name(sample: Sample) -> str:
     """The name by which a sample asks for a flow that was there."""
     if sample.name == "GET_flows_name_name" and sample.status == 200:
         return sample.path.rpartition("/")[2]
+    if sample.name == BY_NAMES and sample.status == 200:
+        return sample.path.split("/")[-2]
     asked = sample.body.get("flows") if isinstance(sample.body, dict) else None
     names = ((asked or {}).get("name") or {}).get("any_")
     return names[0] if names else "sampled"
+
+
+def deployment_name(sample: Sample) -> str:
+    """The name by which a sample asks for a deployment that was there."""
+    return sample.path.rpartition("/")[2] if sample.name == BY_NAMES and sample.status == 200 else "d"
 
 
 def with_ids(value: Any, world: World, kind: str | None = None) -> Any:

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from api.embedded_postgres import EmbeddedPostgres
 from domain.ids import new_id
-from projections import graph, history, pages, queries
+from projections import graph, history, pages, planning, queries, upkeep
 from projections.connection import session_options
 from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter
 from projections.lists import Page
@@ -90,6 +90,26 @@ ASKED: dict[str, tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str,
             )
         },
     ),
+    "flow runs that a runner may start": (
+        queries.read_listed,
+        (RUNS, page, FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC),
+        {
+            "flow_runs": flow_runs(
+                {
+                    "state": {"type": {"any_": ["SCHEDULED"]}},
+                    "deployment_id": {"any_": [ONE]},
+                    "next_scheduled_start_time": {"before_": DAY},
+                }
+            ),
+            "deployments": DeploymentFilter.model_validate({"id": {"any_": [ONE]}}),
+        },
+    ),
+    "flow runs to mark late": (upkeep.overdue_runs, (DAY, 500), {}),
+    "flow runs paused too long": (upkeep.runs_paused_too_long, (DAY, 500), {}),
+    "flow runs about to cancel": (upkeep.runs_cancelling_since, (DAY, 500), {}),
+    "task runs of cancelled runs": (upkeep.task_runs_left, (DAY + timedelta(days=1), 500), {}),
+    "subflows of cancelled runs": (upkeep.subflow_runs_left, (DAY + timedelta(days=1), 500), {}),
+    "deployments to plan": (planning.read_page_to_plan, (ONE, 500), {}),
     "flow runs lately": (
         queries.read_listed,
         (RUNS, page, FlowRunSort.EXPECTED_START_TIME_DESC),

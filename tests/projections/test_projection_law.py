@@ -1,6 +1,7 @@
 """Whatever is asked of the ledger, the read tables equal what the events make when each stream is folded by itself."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,15 +15,18 @@ from domain.commands.flow_run_inputs import DeleteFlowRunInput, ResumeFlowRun, W
 from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow, UpdateFlow
 from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateLimit
+from domain.commands.planning import PlannedRun, PlanRuns
+from domain.commands.schedules import AddSchedules, ChangeSchedule, GivenSchedule, PauseDeployment, RemoveSchedule
 from domain.commands.slot_requests import ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.commands.work_pools import CreateWorkPool, DeleteWorkPool, UpdateWorkPool
 from domain.commands.work_queues import CreateWorkQueue, DeleteWorkQueue, UpdateWorkQueue
 from domain.concurrency_limit import Holder, LimitChanges
-from domain.deployment import DeploymentSettings
+from domain.deployment import DeploymentSettings, ScheduleChanges
 from domain.flow_run import FlowRunChanges
 from domain.ledger import Ledger
 from domain.run_policy import FlowRunPolicy
+from domain.schedules import CronSchedule, RRuleSchedule
 from domain.states import State, StateType
 from domain.task_run import ReportedCounters
 from domain.work_pool import WorkPoolSettings
@@ -38,15 +42,26 @@ FLOWS = [UUID(int=n) for n in (1, 2)]
 RUNS = [UUID(int=n) for n in (11, 12, 13)]
 LIMITS = [UUID(int=n) for n in (31, 32)]
 TASKS = [UUID(int=n) for n in (21, 22, 23)]
+DEPLOYMENT = UUID(int=41)
+SCHEDULES = [UUID(int=n) for n in (51, 52)]
 
 types = st.sampled_from([type.value for type in StateType])
 runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans()
 input_keys = st.sampled_from("kl")
 limit_names, counts = st.sampled_from(["tag:a", "tag:b"]), st.none() | st.integers(0, 2)
 cached_states = types.map(lambda type: proposed(type, cache_key="key"))
+slots = st.none() | st.integers(1, 2)
 pools, queues = st.sampled_from("op"), st.none() | st.sampled_from("qr")
 queue_changes = st.builds(WorkQueueSettings, name=st.sampled_from("qr"), priority=st.integers(1, 3))
 tags = st.lists(st.sampled_from(["a", "b"]), max_size=2)
+deployment, schedule_ids = st.just(DEPLOYMENT), st.sampled_from(SCHEDULES)
+schedule_changes = st.builds(
+    ScheduleChanges,
+    schedule=st.sampled_from([CronSchedule(cron="0 0 * * *"), RRuleSchedule(rrule="FREQ=DAILY")]),
+    active=st.none() | st.booleans(),
+    slug=st.none() | st.sampled_from("st"),
+)
+given_schedules = st.builds(GivenSchedule, schedule_ids, schedule_changes, st.none() | st.sampled_from("st"))
 
 
 def asked(make: Callable[..., Command], **facts: st.SearchStrategy[Any]) -> st.SearchStrategy[Command]:
@@ -114,10 +129,23 @@ def _new_queue(id: UUID, pool: str | None, name: str, priority: int | None) -> C
     return CreateWorkQueue(caller=CALLER, id=id, pool_name=pool, settings=named, priority=priority)
 
 
-def _new_deployment(id: UUID, slots: int | None, pool: str | None, queue: str | None) -> Command:
-    settings = DeploymentSettings(concurrency_limit=slots)
-    references = References(work_pool_name=pool, work_queue_name=queue)
-    return CreateDeployment(caller=CALLER, id=id, flow_id=FLOWS[0], name="d", settings=settings, references=references)
+def _new_deployment(
+    id: UUID, slots: int | None, given: list[GivenSchedule], pool: str | None, queue: str | None
+) -> Command:
+    return CreateDeployment(
+        caller=CALLER,
+        id=id,
+        flow_id=FLOWS[0],
+        name="d",
+        settings=DeploymentSettings(concurrency_limit=slots),
+        references=References(work_pool_name=pool, work_queue_name=queue),
+        schedules=given,
+    )
+
+
+def _planned(run: UUID, schedule: UUID, version: int, hours: int) -> Command:
+    planned = PlannedRun(run, "planned", schedule, Clock()() + timedelta(hours=hours))
+    return PlanRuns(caller=CALLER, deployment_id=DEPLOYMENT, flow_id=FLOWS[0], version=version, planned=(planned,))
 
 
 commands = st.one_of(
@@ -132,14 +160,19 @@ commands = st.one_of(
     asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, limit=counts, active_slots=counts)),
     asked(ResetLimit, limit=limit_names, task_runs=st.tuples(tasks)),
     asked(DeleteLimit, limit=limit_names),
-    st.builds(_new_deployment, st.just(UUID(int=41)), st.none() | st.integers(1, 2), st.none() | pools, queues),
+    st.builds(_new_deployment, deployment, slots, st.lists(given_schedules, max_size=2), st.none() | pools, queues),
     st.builds(_new_pool, st.uuids(), pools),
     st.builds(_new_queue, st.uuids(), st.none() | pools, st.sampled_from("qr"), st.none() | st.integers(1, 3)),
     asked(UpdateWorkPool, name=pools, changes=st.builds(WorkPoolSettings, is_paused=st.booleans())),
     asked(UpdateWorkQueue, names=st.tuples(pools, st.sampled_from("qr")), changes=queue_changes),
     asked(DeleteWorkQueue, names=st.tuples(pools, st.sampled_from("qr"))),
     asked(DeleteWorkPool, name=pools),
-    asked(DeleteDeployment, id=st.just(UUID(int=41))),
+    asked(DeleteDeployment, id=deployment),
+    asked(AddSchedules, id=deployment, given=st.tuples(given_schedules)),
+    asked(ChangeSchedule, id=deployment, schedule_id=schedule_ids, changes=schedule_changes),
+    asked(RemoveSchedule, id=deployment, schedule_id=schedule_ids),
+    asked(PauseDeployment, id=deployment, paused=st.booleans()),
+    st.builds(_planned, st.uuids(), schedule_ids, st.integers(1, 6), st.integers(1, 3)),
     asked(SetTaskRunState, id=tasks, state=cached_states, force=forced),
     asked(SetFlowRunState, id=runs, state=types.map(proposed), force=forced),
     asked(SetTaskRunState, id=tasks, state=types.map(proposed), force=forced),

@@ -15,7 +15,17 @@ SHORTENED = re.compile(r"(.)\1*\.\.\.\[(\d+) chars\]")
 """What the recording put in the place of a long text of one character, and how long that was."""
 
 FREE_FORM = frozenset(
-    {"parameters", "context", "labels", "job_variables", "base_job_template", "task_inputs", "data", "request_body"}
+    {
+        "parameters",
+        "context",
+        "labels",
+        "job_variables",
+        "base_job_template",
+        "task_inputs",
+        "data",
+        "request_body",
+        "parameter_openapi_schema",
+    }
 )
 """Fields whose content is the caller's."""
 
