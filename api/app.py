@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -68,6 +69,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
+EXPERIMENTAL = tuple(
+    replace(endpoint, path=f"/experimental{endpoint.path}")
+    for endpoint in ENDPOINTS
+    if endpoint.path.startswith("/work_pools/")
+)
+"""Work pools under the addresses that they had in 2.7; they are not described."""
+
 
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
@@ -86,7 +94,7 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
             await services.queue.stop()
             await services.reads.close()
 
-    routes: list[BaseRoute] = [endpoint.route(services) for endpoint in ENDPOINTS]
+    routes: list[BaseRoute] = [endpoint.route(services) for endpoint in (*ENDPOINTS, *EXPERIMENTAL)]
     routes.append(events.route(services))
     routes.append(worker_channel.route(services))
     routes.extend(openapi.routes(ENDPOINTS))

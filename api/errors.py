@@ -15,6 +15,7 @@ from domain.errors import (
     IdTaken,
     InputKeyTaken,
     InputNotFound,
+    JobVariablesSettled,
     KeyReused,
     MissingReference,
     MoreThanLimit,
@@ -101,7 +102,7 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": str(error)}, 403)
     if isinstance(error, DefaultQueue):
         return answer({"detail": str(error)}, 409)
-    if isinstance(error, NoWorkQueue):
+    if isinstance(error, NoWorkQueue | JobVariablesSettled):
         return answer({"detail": str(error)}, 400)
     if isinstance(error, InputNotFound):
         return answer({"detail": INPUT_NOT_FOUND}, 404)

@@ -164,6 +164,14 @@ class ScheduleMissing(LedgerError):
         super().__init__("Unable to create new deployment schedules without a schedule configuration.")
 
 
+class JobVariablesSettled(LedgerError):
+    """Job variables of a run are to change, and it is too late for that, or no deployment says what they are for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class KeyReused(LedgerError):
     """A request carries the idempotency key of another one that asked for something else."""
 

@@ -93,6 +93,29 @@ def test_required_job_variables_must_be_there_when_a_run_is_made(client: httpx.C
     assert client.post(f"deployments/{id}/create_flow_run", json={}).status_code == 201
 
 
+def test_job_variables_of_a_run_change_while_it_waits_and_fit(client: httpx.Client, pool: str, flow: str) -> None:
+    id = deploy(client, flow, work_pool_name=pool, job_variables={"image": "i"}).json()["id"]
+    run = client.post(f"deployments/{id}/create_flow_run", json={}).json()["id"]
+    assert client.patch(f"flow_runs/{run}", json={"job_variables": {"cpus": "many"}}).status_code == 422
+    assert client.patch(f"flow_runs/{run}", json={"job_variables": {"cpus": 2}}).status_code == 204
+    assert client.get(f"flow_runs/{run}").json()["job_variables"] == {"cpus": 2}
+    client.post(f"flow_runs/{run}/set_state", json={"state": {"type": "PENDING"}})
+    late = client.patch(f"flow_runs/{run}", json={"job_variables": {"cpus": 3}})
+    assert (late.status_code, late.json()) == (
+        400,
+        {"detail": "Job variables for a flow run in state PENDING cannot be updated"},
+    )
+    plain = client.post("flow_runs/", json={"flow_id": flow, "state": {"type": "SCHEDULED"}}).json()["id"]
+    assert client.patch(f"flow_runs/{plain}", json={"job_variables": {}}).status_code == 400
+    assert client.patch(f"flow_runs/{plain}", json={"name": "n"}).status_code == 204
+
+
+def test_the_addresses_of_2_7_lead_to_the_same_pools(client: httpx.Client, pool: str) -> None:
+    assert client.get(f"experimental/work_pools/{pool}").json() == client.get(f"work_pools/{pool}").json()
+    assert client.post(f"experimental/work_pools/{pool}/queues", json={"name": "q"}).status_code == 201
+    assert client.get(f"work_pools/{pool}/queues/q").status_code == 200
+
+
 def test_default_values_of_a_template_fit_it(client: httpx.Client, pool: str) -> None:
     wrong = {"variables": {"properties": {"n": {"type": "integer", "default": "x"}}}}
     body = {"name": f"pool-{new_id()}", "type": "process", "base_job_template": wrong}
