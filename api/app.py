@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +24,7 @@ from api.routes import (
     block_schemas,
     block_types,
     bulk,
+    collections,
     concurrency_limits,
     deployment_bulk,
     deployments,
@@ -40,6 +42,9 @@ from api.routes import (
     task_runs,
     ui,
     variables,
+    work_pools,
+    work_queues,
+    worker_channel,
 )
 from api.services.roster import services_of
 from api.services.shift import Shift
@@ -73,8 +78,18 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *artifacts.endpoints,
     *saved_searches.endpoints,
     *automations.endpoints,
+    *work_pools.endpoints,
+    *work_queues.endpoints,
+    *collections.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
+
+EXPERIMENTAL = tuple(
+    replace(endpoint, path=f"/experimental{endpoint.path}")
+    for endpoint in ENDPOINTS
+    if endpoint.path.startswith("/work_pools/")
+)
+"""Work pools under the addresses that they had in 2.7; they are not described."""
 
 
 def create_app(settings: Settings, conninfo: str) -> Starlette:
@@ -94,8 +109,9 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
             await services.queue.stop()
             await services.reads.close()
 
-    routes: list[BaseRoute] = [endpoint.route(services) for endpoint in ENDPOINTS]
+    routes: list[BaseRoute] = [endpoint.route(services) for endpoint in (*ENDPOINTS, *EXPERIMENTAL)]
     routes.append(events.route(services))
+    routes.append(worker_channel.route(services))
     routes.extend(openapi.routes(ENDPOINTS))
     return Flowledger(routes=routes, lifespan=lifespan)
 

@@ -71,7 +71,8 @@ class DeploymentBody(Body):
         return None if self.schedules is None and "schedule" not in self.model_fields_set else ()
 
     def references(self) -> References:
-        return References(self.work_pool_name, self.global_concurrency_limit_id)
+        leaves = "work_pool_name" in self.model_fields_set and self.work_pool_name is None
+        return References(self.work_pool_name, self.global_concurrency_limit_id, self.work_queue_name, leaves)
 
     def settings(self) -> DeploymentSettings:
         """The settings that are set, and no others."""

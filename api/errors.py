@@ -10,18 +10,22 @@ from pydantic import ValidationError
 
 from api.answer import Answer, answer
 from domain.errors import (
+    DefaultQueue,
     ForeignShape,
     IdTaken,
     InputKeyTaken,
     InputNotFound,
+    JobVariablesSettled,
     KeyReused,
     MissingReference,
     MoreThanLimit,
     NameTaken,
     NoSlotDecay,
     NoSuchVariable,
+    NoSuchWorkQueue,
     NotFound,
     NoWorkQueue,
+    ReservedWorkPool,
     ScheduleMissing,
     SlugConflict,
     SlugsMissing,
@@ -95,9 +99,13 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return _not_found(error, path)
     if isinstance(error, NoSuchVariable):
         return answer({"detail": "Variable not found."}, 404)
-    if isinstance(error, UnknownWorkPool):
+    if isinstance(error, UnknownWorkPool | NoSuchWorkQueue):
         return answer({"detail": str(error)}, 404)
-    if isinstance(error, NoWorkQueue):
+    if isinstance(error, ReservedWorkPool):
+        return answer({"detail": str(error)}, 403)
+    if isinstance(error, DefaultQueue):
+        return answer({"detail": str(error)}, 409)
+    if isinstance(error, NoWorkQueue | JobVariablesSettled):
         return answer({"detail": str(error)}, 400)
     if isinstance(error, InputNotFound):
         return answer({"detail": INPUT_NOT_FOUND}, 404)

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         gt=0,
         description="How long a run may be about to cancel before it counts as cancelled, in seconds.",
     )
+    foreman_interval_seconds: float = Field(
+        default=15.0, gt=0, description="How often it is looked which workers are still there, in seconds."
+    )
+    lost_worker_retention_days: float = Field(
+        default=7.0, gt=0, le=36500, description="How long a worker that is gone is still listed, in days."
+    )
     retention_interval_seconds: float = Field(
         default=60.0, gt=0, description="How often log lines that are too old are deleted, in seconds."
     )

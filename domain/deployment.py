@@ -1,5 +1,6 @@
 """The Deployment aggregate: how a flow is to be run, under a name of its own."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -38,6 +39,7 @@ class DeploymentSettings(BaseModel):
 
     `parameters` are the defaults of its runs; where `enforce_parameter_schema` says so, those of every run must fit
     `parameter_openapi_schema`, a JSON schema. `concurrency_limit` is how many of its runs may be under way at once.
+    `work_queue_id` is the queue its runs go to; `work_queue_name` is what a caller called it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,13 +59,14 @@ class DeploymentSettings(BaseModel):
     storage_document_id: UUID | None = None
     infrastructure_document_id: UUID | None = None
     work_queue_name: str | None = None
+    work_queue_id: UUID | None = None
     job_variables: dict[str, Any] = Field(default_factory=dict)
     concurrency_limit: Limit | None = None
     concurrency_options: ConcurrencyOptions | None = None
 
 
 class DeploymentCreated(Event):
-    """A deployment came to be. All settings are there, and null is a value, not an absence."""
+    """A deployment came to be. All settings are there, and null is a value, not an absence; but for the queue."""
 
     TOPIC: ClassVar[str] = "Deployment.Created"
 
@@ -73,7 +76,7 @@ class DeploymentCreated(Event):
 
     @field_serializer("settings")
     def _all(self, settings: DeploymentSettings) -> dict[str, Any]:
-        return settings.model_dump(mode="json")
+        return settings.model_dump(mode="json", exclude=None if settings.work_queue_id else {"work_queue_id"})
 
 
 class DeploymentUpdated(Event):
@@ -195,6 +198,10 @@ class Deployment(Aggregate):
                 self.deleted = True
             case _:
                 super().fold(event)
+
+    def related_ids(self) -> Iterable[UUID]:
+        if self.settings.work_queue_id is not None:
+            yield self.settings.work_queue_id
 
     @property
     def is_scheduled(self) -> bool:

@@ -58,11 +58,34 @@ class IdTaken(LedgerError):
 
 
 class UnknownWorkPool(LedgerError):
-    """A deployment would send its runs to a work pool that does not exist."""
+    """A command names a work pool that does not exist."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f'Work pool "{name}" not found.')
         self.name = name
+
+
+class NoSuchWorkQueue(LedgerError):
+    """The work queue that a command names, by its id or by its pool and its name, does not exist."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"Work pool queue '{queue}' not found.")
+        self.queue = queue
+
+
+class ReservedWorkPool(LedgerError):
+    """A command would make, change or delete a work pool whose name is reserved."""
+
+    def __init__(self, rest: str = "") -> None:
+        super().__init__(f"Work pools starting with 'Prefect' are reserved for internal use{rest}.")
+
+
+class DefaultQueue(LedgerError):
+    """A command would delete the default queue of a work pool, which a pool keeps as long as it is."""
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"The work queue {id} is the default queue of its work pool and stays as long as that does.")
+        self.id = id
 
 
 class NoWorkQueue(LedgerError):
@@ -89,6 +112,23 @@ class ParametersUnchecked(LedgerError):
         self.version = version
         self.parameters = parameters
         self.schema = schema
+
+
+class JobVariablesUnchecked(LedgerError):
+    """Job variables must fit the template of a work pool, and nobody has held them against it yet.
+
+    Whoever asked checks these `variables` against the `template`, outside of the ledger lock, and asks again saying
+    that those of this `stamp` fit. `all_there` says whether required ones must be there.
+    """
+
+    def __init__(
+        self, stamp: tuple[UUID, int, int], variables: dict[str, Any], template: dict[str, Any], *, all_there: bool
+    ) -> None:
+        super().__init__("The job variables have not been checked against the work pool's template")
+        self.stamp = stamp
+        self.variables = variables
+        self.template = template
+        self.all_there = all_there
 
 
 class SlugTaken(LedgerError):
@@ -122,6 +162,14 @@ class ScheduleMissing(LedgerError):
 
     def __init__(self) -> None:
         super().__init__("Unable to create new deployment schedules without a schedule configuration.")
+
+
+class JobVariablesSettled(LedgerError):
+    """Job variables of a run are to change, and it is too late for that, or no deployment says what they are for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class KeyReused(LedgerError):

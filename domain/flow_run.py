@@ -40,6 +40,7 @@ class FlowRunFacts(BaseModel):
     work_pool_name: str | None = None
     work_queue_name: str | None = None
     job_variables: dict[str, Any] | None = None
+    work_queue_id: UUID | None = None
     schedule_id: UUID | None = None
     schedule_name: str | None = None
 
@@ -157,6 +158,7 @@ class FlowRun(Run):
         "schedule_id",
         "schedule_name",
         "work_pool_name",
+        "work_queue_id",
         "work_queue_name",
     )
 
@@ -180,6 +182,7 @@ class FlowRun(Run):
         self.infrastructure_pid: str | None = None
         self.work_pool_name: str | None = None
         self.work_queue_name: str | None = None
+        self.work_queue_id: UUID | None = None
         self.job_variables: dict[str, Any] | None = None
         self.inputs: dict[str, FlowRunInputWritten] = {}
 

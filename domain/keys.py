@@ -103,6 +103,20 @@ def block_document_with(block_schema_id: UUID, id: UUID) -> Key:
     return kind, f"{beginning}{id}"
 
 
+def work_pool_name(name: str) -> Key:
+    return "work_pool_name", short(name)
+
+
+def work_queues_of(pool_id: UUID) -> Key:
+    """The beginning of the keys of all queues of one work pool."""
+    return "work_queue", f"{pool_id}:"
+
+
+def work_queue_name(pool_id: UUID, name: str) -> Key:
+    kind, beginning = work_queues_of(pool_id)
+    return kind, beginning + short(name)
+
+
 def short(name: str) -> str:
     """A name that fits into an index: long ones are represented by their SHA-256."""
     return name if len(name) <= LONGEST else "sha256:" + hashlib.sha256(name.encode()).hexdigest()

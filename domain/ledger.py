@@ -29,6 +29,8 @@ from domain.session import Session
 from domain.states import State
 from domain.task_run import TaskRun
 from domain.variable import Variable
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 
 AGGREGATES: dict[str, type[Aggregate]] = {
     "Flow": Flow,
@@ -41,6 +43,8 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "BlockType": BlockType,
     "BlockSchema": BlockSchema,
     "BlockDocument": BlockDocument,
+    "WorkPool": WorkPool,
+    "WorkQueue": WorkQueue,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 

@@ -17,6 +17,7 @@ from domain.flow_run import FlowRun
 from domain.task_run import TaskRun
 from projections.estimates import ESTIMATED_RUN_TIME, ESTIMATED_START_TIME_DELTA
 from projections.projectors import document_of
+from projections.work_documents import FIELDS_OF_DEPLOYMENT, FIELDS_OF_RUN
 
 _NOBODY = UUID(int=0)
 _KINDS: dict[str, type[Aggregate]] = {
@@ -34,7 +35,7 @@ AS_TIME: LiteralString = (
 """A time of a column as JSON text, the way documents have it."""
 
 _PLAIN = ("id", "name", "tags", "state_id", "state_type", "state_name", "flow_id", "flow_run_id", "deployment_id")
-_PLAIN_OF_RUNS = (*_PLAIN, "parent_task_run_id", "idempotency_key", "flow_version", "work_queue_name")
+_PLAIN_OF_RUNS = (*_PLAIN, "parent_task_run_id", "idempotency_key", "flow_version")
 _TIMES = ("start_time", "end_time", "expected_start_time", "next_scheduled_start_time", "created")
 _ONLY_FLOW_RUNS = (
     "flow_id",
@@ -42,9 +43,15 @@ _ONLY_FLOW_RUNS = (
     "parent_task_run_id",
     "idempotency_key",
     "flow_version",
-    "work_queue_name",
 )
 _COMPUTED = {"estimated_run_time": ESTIMATED_RUN_TIME, "estimated_start_time_delta": ESTIMATED_START_TIME_DELTA}
+
+_JOINED: dict[type[Aggregate], frozenset[str]] = {
+    Deployment: frozenset({"global_concurrency_limit", *FIELDS_OF_DEPLOYMENT}),
+    FlowRun: frozenset({*_COMPUTED, *FIELDS_OF_RUN}),
+    TaskRun: frozenset(_COMPUTED),
+}
+"""The fields that are joined to documents when they are read."""
 
 
 class UnknownColumn(Exception):
@@ -59,9 +66,7 @@ def fields_of(table: str) -> frozenset[str]:
     """The names of the fields that documents of a read table have."""
     kind = _KINDS[table]
     fields = frozenset(from_json(document_of(kind(_NOBODY))))
-    if kind in (FlowRun, TaskRun):
-        return fields | _COMPUTED.keys()
-    return fields | {"global_concurrency_limit", "last_polled", "status"} if kind is Deployment else fields
+    return fields | _JOINED.get(kind, frozenset())
 
 
 def chosen(table: str, document: sql.Composable, columns: Sequence[str]) -> sql.Composable:

@@ -15,6 +15,8 @@ from domain.flow_run import FlowRun, FlowRunInputWritten
 from domain.run import Run
 from domain.states import StateType
 from domain.task_run import TaskRun
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 
 
 def as_json(content: Any) -> bytes:
@@ -36,7 +38,7 @@ def flow_document(flow: Flow) -> bytes:
 
 
 def deployment_document(deployment: Deployment) -> bytes:
-    """The document of a deployment, less its limit and who polled it, which are joined when it is read."""
+    """The document of a deployment, less its limit, its queue and when it was polled, which are joined when read."""
     settings = deployment.settings
     schedules = [schedule_fields(deployment.id, schedule) for schedule in deployment.schedules.values()]
     return as_json(
@@ -56,8 +58,6 @@ def deployment_document(deployment: Deployment) -> bytes:
             "parameters": settings.parameters,
             "tags": settings.tags,
             "labels": settings.labels,
-            "work_queue_name": settings.work_queue_name,
-            "work_queue_id": None,
             "parameter_openapi_schema": settings.parameter_openapi_schema,
             "path": settings.path,
             "pull_steps": settings.pull_steps,
@@ -66,7 +66,6 @@ def deployment_document(deployment: Deployment) -> bytes:
             "infrastructure_document_id": settings.infrastructure_document_id,
             "created_by": None,
             "updated_by": None,
-            "work_pool_name": None,
             "enforce_parameter_schema": settings.enforce_parameter_schema,
             "schedule": schedules[0]["schedule"] if schedules else None,
             "is_schedule_active": not settings.paused,
@@ -100,7 +99,7 @@ def _planner_of(run: FlowRun) -> dict[str, Any] | None:
 
 
 def flow_run_document(run: FlowRun) -> bytes:
-    """The document of a flow run, less what moves with the clock (see `with_estimates`)."""
+    """The document of a flow run, less its queue (`with_queue`) and what moves with the clock (`with_estimates`)."""
     return as_json(
         {
             "id": run.id,
@@ -111,8 +110,6 @@ def flow_run_document(run: FlowRun) -> bytes:
             "state_id": run.state.id if run.state else None,
             "deployment_id": run.deployment_id,
             "deployment_version": run.deployment_version,
-            "work_queue_id": None,
-            "work_queue_name": run.work_queue_name,
             "flow_version": run.flow_version,
             "parameters": run.parameters,
             "idempotency_key": run.idempotency_key,
@@ -126,10 +123,47 @@ def flow_run_document(run: FlowRun) -> bytes:
             "infrastructure_document_id": run.infrastructure_document_id,
             "infrastructure_pid": run.infrastructure_pid,
             "created_by": _planner_of(run),
-            "work_pool_id": None,
-            "work_pool_name": run.work_pool_name,
             "state": run.state,
             "job_variables": run.job_variables,
+        }
+    )
+
+
+def work_pool_document(pool: WorkPool) -> bytes:
+    """The document of a work pool, less its status and how many of its slots are taken."""
+    settings = pool.settings
+    return as_json(
+        {
+            "id": pool.id,
+            "created": pool.created,
+            "updated": pool.updated,
+            "name": pool.name,
+            "description": settings.description,
+            "type": pool.type,
+            "base_job_template": settings.base_job_template,
+            "is_paused": settings.is_paused,
+            "concurrency_limit": settings.concurrency_limit,
+            "default_queue_id": pool.default_queue_id,
+            "storage_configuration": settings.storage_configuration,
+        }
+    )
+
+
+def work_queue_document(queue: WorkQueue) -> bytes:
+    """The document of a work queue, less its pool's name, its status, and how many of its slots are taken."""
+    settings = queue.settings
+    return as_json(
+        {
+            "id": queue.id,
+            "created": queue.created,
+            "updated": queue.updated,
+            "name": settings.name,
+            "description": settings.description,
+            "is_paused": settings.is_paused,
+            "concurrency_limit": settings.concurrency_limit,
+            "priority": settings.priority,
+            "work_pool_id": queue.work_pool_id,
+            "filter": settings.filter,
         }
     )
 
@@ -186,6 +220,14 @@ def _course(run: Run) -> dict[str, Any]:
         "end_time": run.end_time,
         "total_run_time": run.total_run_time,
     }
+
+
+def with_queue(document: bytes, run: FlowRun, names: bytes | None) -> bytes:
+    """A flow run's document with its queue and pool: `names` as they are read, or None where it is in no queue."""
+    if names is None:
+        called = to_json(run.work_queue_name)
+        names = b'"work_queue_id":null,"work_queue_name":%s,"work_pool_id":null,"work_pool_name":null' % called
+    return b"{%s,%s" % (names, document[1:])
 
 
 def with_estimates(document: bytes, run: Run, now: datetime) -> bytes:

@@ -6,6 +6,7 @@
 from psycopg import sql
 
 from domain.states import TERMINAL, StateType
+from projections.work_documents import QUEUE_OF_RUN
 
 _SECONDS_IN_RUNNING = sql.SQL(
     "CASE WHEN state_type = {running} THEN date_part('epoch', now() - state_timestamp) ELSE 0 END"
@@ -18,7 +19,13 @@ ESTIMATED_START_TIME_DELTA = sql.SQL(
     " ELSE greatest(date_part('epoch', coalesce(start_time, now()) - expected_start_time), 0) END"
 ).format(ended=sql.SQL(", ").join(sql.Literal(type.value) for type in sorted(TERMINAL)))
 
-RUN_DOCUMENT = sql.SQL(
+TASK_RUN_DOCUMENT = sql.SQL(
     "concat('{{\"estimated_run_time\":', {run_time}, ',\"estimated_start_time_delta\":', {delta}, ',', right(doc, -1))"
 ).format(run_time=ESTIMATED_RUN_TIME, delta=ESTIMATED_START_TIME_DELTA)
-"""A run's document with both figures, from its row joined with its document."""
+"""A task run's document with both figures, from its row joined with its document."""
+
+FLOW_RUN_DOCUMENT = sql.SQL(
+    "concat('{{\"estimated_run_time\":', {run_time}, ',\"estimated_start_time_delta\":', {delta}, ',', {queue}, ',',"
+    " right(doc, -1))"
+).format(run_time=ESTIMATED_RUN_TIME, delta=ESTIMATED_START_TIME_DELTA, queue=QUEUE_OF_RUN)
+"""A flow run's document with both figures and its queue, from its row joined with its document."""

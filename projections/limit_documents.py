@@ -7,6 +7,7 @@ time. All times are the database's.
 from psycopg import sql
 
 from domain.orchestration.limit_rules import TAG
+from projections.work_documents import QUEUE_OF_DEPLOYMENT
 
 TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 CREATED = sql.SQL(TIME.format("created"))
@@ -51,18 +52,9 @@ HOLDER_DOCUMENT = sql.SQL(
     " THEN json_build_object('type', holder_type, 'id', holder_id) END, 'actor', actor)::text"
 ).format(since=sql.SQL(TIME.format("since")), expires_at=sql.SQL(TIME.format("expires_at")))
 
-READY_FOR = "interval '60 seconds'"
-"""For how long a deployment counts as ready after somebody asked for its runs. Source: server 3.9.1."""
-
-POLLED = sql.SQL(
-    'concat(\'"last_polled":"\', {at}, \'","status":"\','
-    " CASE WHEN last_polled > now() - " + READY_FOR + " THEN 'READY' ELSE 'NOT_READY' END, '\"')"
-).format(at=sql.SQL(TIME.format("last_polled")))
-
 DEPLOYMENT_DOCUMENT = sql.SQL(
     "concat('{{\"global_concurrency_limit\":',"
     " coalesce((SELECT {limit} FROM read.concurrency_limits WHERE name = 'deployment:' || deployments.id), 'null'),"
-    " ',', coalesce((SELECT {polled} FROM telemetry.deployment_polls WHERE deployment_id = deployments.id),"
-    ' \'"last_polled":null,"status":"NOT_READY"\'), \',\', right(deployments.doc, -1))'
-).format(limit=LIMIT_DOCUMENT, polled=POLLED)
-"""A deployment with its limit and whether somebody asks for its runs, from a row of its read table."""
+    " ',', {queue}, ',', right(deployments.doc, -1))"
+).format(limit=LIMIT_DOCUMENT, queue=QUEUE_OF_DEPLOYMENT)
+"""A deployment with its limit and its work queue, from a row of its read table."""

@@ -14,7 +14,7 @@ from domain.states import TERMINAL, StateType
 from projections.columns import AS_TIME
 from projections.counted import states_by_count
 from projections.documents import as_json
-from projections.estimates import ESTIMATED_RUN_TIME, ESTIMATED_START_TIME_DELTA, RUN_DOCUMENT
+from projections.estimates import ESTIMATED_RUN_TIME, ESTIMATED_START_TIME_DELTA, TASK_RUN_DOCUMENT
 from projections.filters.condition import Condition, Operator, joined
 from projections.filters.related import Filters, flow_runs_where, task_runs_where
 from projections.lists import Page, Source, read_page
@@ -64,7 +64,7 @@ READ_TASK_RUN = (
         " FROM (SELECT flow_run_id, {} AS document FROM read.task_runs JOIN read.task_run_documents USING (id)"
         " WHERE id = %s) AS task"
     )
-    .format(RUN_DOCUMENT)
+    .format(TASK_RUN_DOCUMENT)
     .as_string(None)
 )
 

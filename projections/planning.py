@@ -20,9 +20,9 @@ READ_ONE = f"{_TO_PLAN} WHERE id = %s"
 PLANNED = "SELECT key FROM ledger.keys WHERE kind = %s AND key = ANY(%s)"
 
 MARK_POLLED = """
-INSERT INTO telemetry.deployment_polls (deployment_id, last_polled)
+INSERT INTO telemetry.polls (id, last_polled)
 SELECT id, %s FROM read.deployments WHERE id = ANY(%s) ORDER BY id
-ON CONFLICT (deployment_id) DO UPDATE SET last_polled = greatest(deployment_polls.last_polled, excluded.last_polled)
+ON CONFLICT (id) DO UPDATE SET last_polled = greatest(polls.last_polled, excluded.last_polled)
 """
 
 

@@ -23,6 +23,8 @@ from domain.saved_search import SavedSearch
 from domain.states import State, StateType
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
 from domain.variable import Variable
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 from projections.dependencies import dependency_columns
 from projections.documents import (
     as_json,
@@ -31,6 +33,8 @@ from projections.documents import (
     flow_run_document,
     flow_run_input_document,
     task_run_document,
+    work_pool_document,
+    work_queue_document,
 )
 from projections.kept_rows import kept_document, kept_row
 from projections.rows import Row, RowChanges
@@ -54,6 +58,8 @@ from projections.tables import (
     TASK_RUN_STATES,
     TASK_RUNS,
     VARIABLES,
+    WORK_POOLS,
+    WORK_QUEUES,
     Table,
 )
 from projections.tag_keys import keys_of_tags
@@ -69,6 +75,8 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     BlockType: (BLOCK_TYPES,),
     BlockSchema: (BLOCK_SCHEMAS,),
     BlockDocument: (BLOCK_DOCUMENTS,),
+    WorkPool: (WORK_POOLS,),
+    WorkQueue: (WORK_QUEUES,),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
@@ -119,6 +127,8 @@ def row_of(aggregate: Aggregate) -> Row:
                 "idempotency_key": aggregate.idempotency_key,
                 "flow_version": aggregate.flow_version,
                 "work_queue_name": aggregate.work_queue_name,
+                "work_queue_id": aggregate.work_queue_id,
+                "retries_in_process": aggregate.empirical_policy.retry_type == "in_process",
                 "pause_timeout": _pause_timeout(aggregate),
                 "begin_time": aggregate.start_time or aggregate.expected_start_time,
                 **_run_columns(aggregate),
@@ -151,6 +161,7 @@ def row_of(aggregate: Aggregate) -> Row:
                 "updated": aggregate.updated,
                 "paused": aggregate.settings.paused,
                 "work_queue_name": aggregate.settings.work_queue_name,
+                "work_queue_id": aggregate.settings.work_queue_id,
                 "concurrency_limit": aggregate.settings.concurrency_limit,
                 "version": aggregate.version,
                 "scheduled": aggregate.is_scheduled,
@@ -158,6 +169,29 @@ def row_of(aggregate: Aggregate) -> Row:
             }
         case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
             return kept_row(aggregate)
+        case WorkPool():
+            return {
+                "id": aggregate.id,
+                "name": aggregate.name,
+                "type": aggregate.type,
+                "is_paused": aggregate.settings.is_paused,
+                "concurrency_limit": aggregate.settings.concurrency_limit,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
+                "doc": document_of(aggregate).decode(),
+            }
+        case WorkQueue():
+            return {
+                "id": aggregate.id,
+                "work_pool_id": aggregate.work_pool_id,
+                "name": aggregate.name,
+                "priority": aggregate.settings.priority,
+                "is_paused": aggregate.settings.is_paused,
+                "concurrency_limit": aggregate.settings.concurrency_limit,
+                "created": aggregate.created,
+                "updated": aggregate.updated,
+                "doc": document_of(aggregate).decode(),
+            }
         case _:
             raise TypeError(f"No read table holds a row for a {aggregate.kind.lower()}")
 
@@ -175,6 +209,10 @@ def document_of(aggregate: Aggregate) -> bytes:
             return deployment_document(aggregate)
         case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
             return kept_document(aggregate)
+        case WorkPool():
+            return work_pool_document(aggregate)
+        case WorkQueue():
+            return work_queue_document(aggregate)
         case _:
             raise TypeError(f"There is no document of a {aggregate.kind.lower()}")
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 
 from projections.counted import count_by
-from projections.estimates import RUN_DOCUMENT
+from projections.estimates import FLOW_RUN_DOCUMENT, TASK_RUN_DOCUMENT
 from projections.filters.condition import Condition
 from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
 from projections.limit_documents import DEPLOYMENT_DOCUMENT
@@ -26,8 +26,8 @@ PAGE_SIZE = 200
 DOCUMENT = sql.SQL("doc")
 FLOWS = Source("flows", DOCUMENT)
 DEPLOYMENTS = Source("deployments", DEPLOYMENT_DOCUMENT)
-FLOW_RUNS = Source("flow_runs", RUN_DOCUMENT, "flow_run_documents")
-TASK_RUNS = Source("task_runs", RUN_DOCUMENT, "task_run_documents")
+FLOW_RUNS = Source("flow_runs", FLOW_RUN_DOCUMENT, "flow_run_documents")
+TASK_RUNS = Source("task_runs", TASK_RUN_DOCUMENT, "task_run_documents")
 FLOW_RUN_STATES = Source("flow_run_states", DOCUMENT)
 TASK_RUN_STATES = Source("task_run_states", DOCUMENT)
 

@@ -75,6 +75,23 @@ CREATE TABLE IF NOT EXISTS telemetry.encryption_key (
     key      text    NOT NULL
 );
 
+-- When someone last asked a work queue or a deployment for runs.
+CREATE TABLE IF NOT EXISTS telemetry.polls (
+    id          uuid        PRIMARY KEY,
+    last_polled timestamptz NOT NULL
+);
+
+-- The workers that said they were there, and when they last did. Whether one is online follows from that when it is read.
+CREATE TABLE IF NOT EXISTS telemetry.workers (
+    id                         uuid        NOT NULL,
+    work_pool_id               uuid        NOT NULL,
+    name                       text        NOT NULL,
+    created                    timestamptz NOT NULL,
+    last_heartbeat_time        timestamptz NOT NULL,
+    heartbeat_interval_seconds integer,
+    PRIMARY KEY (work_pool_id, name)
+);
+
 -- The services: which process did the last round of each, and what became of it.
 CREATE TABLE IF NOT EXISTS telemetry.services (
     name         text             PRIMARY KEY,
@@ -85,10 +102,4 @@ CREATE TABLE IF NOT EXISTS telemetry.services (
     last_error   text,
     did          text,
     lag_seconds  double precision NOT NULL
-);
-
--- When somebody last asked for the runs of a deployment.
-CREATE TABLE IF NOT EXISTS telemetry.deployment_polls (
-    deployment_id uuid        PRIMARY KEY,
-    last_polled   timestamptz NOT NULL
 );

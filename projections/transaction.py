@@ -19,34 +19,39 @@ from domain.commands.command import Once
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
 from domain.errors import ForeignShape
+from domain.flow_run import FlowRun
 from domain.keys import Key, short
 from domain.recording import Batch
 from domain.result_cache import CachedResult
 from domain.run import Run
 from domain.states import State
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 from projections import run_counts, statements
 from projections.block_schema_document import SCHEMA_DOCUMENT
-from projections.documents import with_estimates
+from projections.documents import with_estimates, with_queue
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import document_of, project
 from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
 from projections.tables import FLOW_RUN_DOCUMENTS, FLOWS, TABLES, TASK_RUN_DOCUMENTS
+from projections.work_documents import POOL_DOCUMENT, QUEUE_DOCUMENT, READ_QUEUE_NAMES
 
 ANSWERS_KEPT_FOR = timedelta(days=7)
 """For how long a request that is sent again under its idempotency key is answered as it was at first."""
 
-READ_DEPLOYMENT = sql.SQL("SELECT {} FROM read.deployments WHERE id = %s").format(DEPLOYMENT_DOCUMENT)
-READ_LIMIT = sql.SQL("SELECT {} FROM read.concurrency_limits WHERE id = %s").format(LIMIT_DOCUMENT)
-READ_BLOCK_SCHEMA = sql.SQL("SELECT {} FROM read.block_schemas WHERE id = %s").format(SCHEMA_DOCUMENT)
 READ_JOINED: dict[type[Aggregate], sql.Composed] = {
-    Deployment: READ_DEPLOYMENT,
-    ConcurrencyLimit: READ_LIMIT,
-    BlockSchema: READ_BLOCK_SCHEMA,
+    kind: sql.SQL("SELECT {} FROM read.{} WHERE id = %s").format(document, sql.Identifier(table))
+    for kind, document, table in (
+        (Deployment, DEPLOYMENT_DOCUMENT, "deployments"),
+        (ConcurrencyLimit, LIMIT_DOCUMENT, "concurrency_limits"),
+        (WorkPool, POOL_DOCUMENT, "work_pools"),
+        (WorkQueue, QUEUE_DOCUMENT, "work_queues"),
+        (BlockSchema, SCHEMA_DOCUMENT, "block_schemas"),
+    )
 }
-"""How the documents of kinds are read to which something is joined."""
-
+"""The statements that read documents to which something is joined."""
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
 UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
@@ -78,6 +83,7 @@ class PostgresTransaction:
         self.changed: Iterable[UUID] | None = changed if same_log else None
         self.sealed: tuple[int, bytes] | None = None
         self._documents: dict[UUID, bytes] = {}
+        self._queues: dict[UUID, bytes | None] = {}
         self._now: datetime | None = None
 
     def ids_of(self, keys: Iterable[Key]) -> Mapping[Key, UUID]:
@@ -129,14 +135,24 @@ class PostgresTransaction:
             self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, _json(again)])
 
     def document(self, aggregate: Aggregate) -> bytes:
-        statement = READ_JOINED.get(type(aggregate))
-        if statement is not None:
+        if (statement := READ_JOINED.get(type(aggregate))) is not None:
             found = self._cursor.execute(statement, [aggregate.id]).fetchone()
             return found[0].encode() if found else b""
         document = self._documents.get(aggregate.id) or document_of(aggregate)
+        if isinstance(aggregate, FlowRun):
+            document = with_queue(document, aggregate, self._queue(aggregate.work_queue_id))
         if isinstance(aggregate, Run):
             return with_estimates(document, aggregate, self._now or aggregate.updated)
         return document
+
+    def _queue(self, id: UUID | None) -> bytes | None:
+        """What documents of runs say of their queue."""
+        if id is None:
+            return None
+        if id not in self._queues:
+            found = self._cursor.execute(READ_QUEUE_NAMES, [id]).fetchone()
+            self._queues[id] = found[0].encode() if found else None
+        return self._queues[id]
 
     def _append_and_project(self, batch: Batch) -> None:
         """One statement for events, seal and rows: every statement costs as much as deciding about a command."""

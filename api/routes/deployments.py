@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from api.answer import NO_CONTENT, Answer
 from api.bodies import first_state
@@ -9,20 +10,22 @@ from api.call import Call
 from api.deployment_bodies import DeploymentCreate, DeploymentFlowRunCreate, DeploymentUpdate
 from api.endpoint import Endpoints
 from api.errors import Refused
+from api.job_variables import check_variables
 from api.parameter_schemas import Misfit, UnusableSchema, check_parameters
 from api.routes.answers import found, made
 from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, listed, number, paginated
 from api.services.scheduler import plan_deployment
 from domain.commands.command import Answer as CommandAnswer
-from domain.commands.command import Command, Made
+from domain.commands.command import Made
 from domain.commands.deployments import (
     CreateDeployment,
     CreateFlowRunOfDeployment,
     DeleteDeployment,
     UpdateDeployment,
 )
+from domain.commands.job_variables import CommandOnJobs, Stamp
 from domain.deployment import Deployment
-from domain.errors import NotFound, ParametersUnchecked
+from domain.errors import JobVariablesUnchecked, NotFound, ParametersUnchecked
 from domain.ids import new_id
 from projections import queries
 
@@ -32,17 +35,22 @@ CONFLICT = "It names what does not exist, or parameters that do not fit the sche
 
 
 async def execute_checked(
-    call: Call, command: Callable[[int | None], Command], *, doing: str, all_there: bool
+    call: Call, command: Callable[[int | None], CommandOnJobs], *, doing: str, all_there: bool
 ) -> CommandAnswer:
-    """The answer to a command that may ask for its parameters to be checked first, until what was checked is current.
+    """The answer to a command that may ask for its parameters and job variables to be checked first, until what was
+    checked is current.
 
     `command` makes it for the version of the deployment that was checked; `doing` is what the caller is about to do,
     and `all_there` says whether required parameters must be there. Raises Refused (409, 422).
     """
     checked: int | None = None
+    fits: Stamp | None = None
     while True:
         try:
-            return await call.execute(command(checked))
+            return await call.execute(replace(command(checked), fits=fits))
+        except JobVariablesUnchecked as unfit:
+            await check_variables(unfit, doing)
+            fits = unfit.stamp
         except ParametersUnchecked as unchecked:
             if unchecked.schema is None:
                 # The wording is the server's, also where a run is to be made.
@@ -82,7 +90,7 @@ async def create_deployment(call: Call, body: DeploymentCreate) -> Answer:
         references=body.references(),
         schedules=body.given_schedules() or (),
     )
-    result = await call.execute(command)
+    result = await execute_checked(call, lambda checked: command, doing="creating deployment", all_there=False)
     if isinstance(result, Made):
         await plan_deployment(call, result.id)
     return made(result)
@@ -116,7 +124,7 @@ async def update_deployment(call: Call, body: DeploymentUpdate) -> Answer:
     schedules = body.given_schedules()
     id, changes, references = call.id(), body.settings(), body.references()
 
-    def command(checked: int | None) -> Command:
+    def command(checked: int | None) -> CommandOnJobs:
         return UpdateDeployment(
             caller=call.caller,
             id=id,
@@ -167,7 +175,7 @@ async def make_run(call: Call, body: DeploymentFlowRunCreate) -> CommandAnswer:
     id, run_id, asked = call.id(), new_id(), body.asked()
     state = body.state.proposed(call.dialect) if body.state else first_state(call.dialect)
 
-    def command(checked: int | None) -> Command:
+    def command(checked: int | None) -> CommandOnJobs:
         return CreateFlowRunOfDeployment(
             caller=call.caller, id=id, run_id=run_id, asked=asked, state=state, checked_version=checked
         )

@@ -1,5 +1,6 @@
 """Flow runs: made, read, changed, deleted; states proposed; lists and counts."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -8,6 +9,7 @@ from api.answer import NO_CONTENT, Answer
 from api.bodies import FlowRunCreate, SetStateBody, pending, run_name
 from api.call import Call
 from api.endpoint import Endpoints
+from api.job_variables import check_variables
 from api.routes.answers import explained, found, made, orchestrated
 from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, listed, number, paginated
 from domain.commands.command import Deleted
@@ -19,6 +21,7 @@ from domain.commands.flow_runs import (
     SetFlowRunState,
     UpdateFlowRun,
 )
+from domain.errors import JobVariablesUnchecked
 from domain.flow import Labels
 from domain.flow_run import FlowRunChanges, FlowRunFacts
 from domain.ids import new_id
@@ -68,7 +71,12 @@ async def read_flow_run(call: Call) -> Answer:
     "/flow_runs/",
     "Make a flow run, or find the one made under the same idempotency key",
     body=FlowRunCreate,
-    answers={201: "The new flow run", 200: "The flow run that was there", 409: "It names what does not exist"},
+    answers={
+        201: "The new flow run",
+        200: "The flow run that was there",
+        404: "Its work pool does not exist",
+        409: "It names what does not exist",
+    },
 )
 async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
     given = {**dict(body), "name": run_name(body.name), "labels": body.labels or {}}
@@ -99,11 +107,18 @@ async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
     "/flow_runs/{id}",
     "Change what the body names of a flow run",
     body=FlowRunChanges,
-    answers={204: "Done", 404: NONE},
+    answers={204: "Done", 400: "It is too late to change its job variables", 404: NONE},
 )
 async def update_flow_run(call: Call, body: FlowRunChanges) -> Answer:
-    await call.execute(UpdateFlowRun(caller=call.caller, id=call.id(), changes=body))
-    return NO_CONTENT
+    command = UpdateFlowRun(caller=call.caller, id=call.id(), changes=body)
+    while True:
+        try:
+            await call.execute(command)
+        except JobVariablesUnchecked as unfit:
+            await check_variables(unfit, "updating flow run")
+            command = replace(command, fits=unfit.stamp)
+        else:
+            return NO_CONTENT
 
 
 @endpoints.add(

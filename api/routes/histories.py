@@ -6,23 +6,21 @@ from api.answer import Answer, answer
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
-from api.routes.listing import RunFilters
+from api.routes.listing import ActivityFilters, RunFilters
 from domain.times import Time
 from projections import history, queries
-from projections.filters import NotYet
 from projections.history import IntervalTooShort
 
 endpoints = Endpoints()
 INTERVALS = {200: "The intervals, oldest first, each with what there is in each state"}
 
 
-class History(RunFilters):
+class History(ActivityFilters):
     """Intervals of so many seconds from a time on, until one has the end in it."""
 
     history_start: Time
     history_end: Time
     history_interval_seconds: timedelta
-    work_queues: NotYet = None
 
 
 class Lateness(RunFilters):

@@ -9,7 +9,15 @@ from api.call import Call
 from api.errors import Refused
 from projections import queries
 from projections.columns import UnknownColumn
-from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, LogFilter, NotYet, TaskRunFilter
+from projections.filters import (
+    DeploymentFilter,
+    FlowFilter,
+    FlowRunFilter,
+    LogFilter,
+    TaskRunFilter,
+    WorkPoolFilter,
+    WorkQueueFilter,
+)
 from projections.lists import Page, UnusableCursor
 from projections.queries import Kind
 from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, Sort, TaskRunSort
@@ -19,14 +27,14 @@ NEXT_CURSOR = "X-Flowledger-Next-Cursor"
 
 
 class RunFilters(BaseModel):
-    """Filters of flows, deployments, flow runs and task runs, which may be combined in any request for one of them."""
+    """Filters of flows, deployments, runs, and the work pools and queues of these, combined in any request for some."""
 
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
     task_runs: TaskRunFilter | None = None
     deployments: DeploymentFilter | None = None
-    work_pools: NotYet = None
-    work_pool_queues: NotYet = None
+    work_pools: WorkPoolFilter | None = None
+    work_pool_queues: WorkQueueFilter | None = None
 
     def filters(self) -> dict[str, Any]:
         return {
@@ -34,7 +42,19 @@ class RunFilters(BaseModel):
             "flow_runs": self.flow_runs,
             "task_runs": self.task_runs,
             "deployments": self.deployments,
+            "work_pools": self.work_pools,
+            "work_pool_queues": self.work_pool_queues,
         }
+
+
+class ActivityFilters(RunFilters):
+    """The same where server 3.9.1 calls the filter of queues `work_queues`."""
+
+    work_queues: WorkQueueFilter | None = None
+
+    def filters(self) -> dict[str, Any]:
+        filters = super().filters()
+        return filters if self.work_queues is None else {**filters, "work_pool_queues": self.work_queues}
 
 
 class Listing(RunFilters):

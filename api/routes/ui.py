@@ -11,9 +11,9 @@ from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
 from api.routes.answers import found
-from api.routes.listing import RunFilters
+from api.routes.listing import ActivityFilters, RunFilters
 from projections import pages
-from projections.filters import NotYet, TaskRunFilter
+from projections.filters import TaskRunFilter
 from projections.sorting import FlowRunSort
 
 endpoints = Endpoints()
@@ -39,9 +39,8 @@ class CountByState(RunFilters):
     pass
 
 
-class Activity(RunFilters):
+class Activity(ActivityFilters):
     task_runs: TaskRunFilter
-    work_queues: NotYet = None
 
 
 @endpoints.add(

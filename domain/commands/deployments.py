@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import Command, CommandOnOne, Deleted, Made, ProposedState
+from domain.commands.command import CommandOnOne, Deleted, Made, ProposedState
 from domain.commands.deployment_limits import settle_limit
 from domain.commands.flow_runs import CreateFlowRun
+from domain.commands.job_variables import CommandOnJobs, require_fit
 from domain.commands.schedules import (
     SHAPE_RUNS,
     GivenSchedule,
@@ -18,6 +19,7 @@ from domain.commands.schedules import (
     require_free_slugs,
     update_schedules,
 )
+from domain.commands.work_queues import agent_queue, queue_for, queue_in
 from domain.deployment import (
     Deployment,
     DeploymentCreated,
@@ -25,27 +27,39 @@ from domain.deployment import (
     DeploymentSettings,
     DeploymentUpdated,
 )
-from domain.errors import MissingReference, NotFound, NoWorkQueue, ParametersUnchecked, UnknownWorkPool
+from domain.errors import MissingReference, NotFound, NoWorkQueue, ParametersUnchecked
 from domain.flow import Flow, Labels
 from domain.flow_run import FlowRunFacts
 from domain.keys import Key
 from domain.run_policy import FlowRunPolicy
 from domain.session import Session
+from domain.work_queue import WorkQueue
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What settings of a deployment refer to by name or id: a work pool, and a concurrency limit shared with others."""
+    """What settings of a deployment refer to by name or id: a work queue, and a concurrency limit shared with others.
+
+    `leaves_queue` says that the caller named null as the work pool.
+    """
 
     work_pool_name: str | None = None
     global_concurrency_limit_id: UUID | None = None
+    work_queue_name: str | None = None
+    leaves_queue: bool = False
 
-    def check(self) -> None:
-        """Raise UnknownWorkPool or NotFound where there is no such thing."""
-        if self.work_pool_name is not None:
-            raise UnknownWorkPool(self.work_pool_name)
+    def settled(self, session: Session) -> dict[str, Any]:
+        """The settings that follow: the id of a queue, which is made where it is not there.
+
+        Raises UnknownWorkPool or NotFound where there is no such thing. Source: server 3.9.1.
+        """
         if self.global_concurrency_limit_id is not None:
             raise NotFound("Concurrency limit", self.global_concurrency_limit_id)
+        if self.work_pool_name is not None:
+            return {"work_queue_id": queue_for(session, self.work_pool_name, self.work_queue_name)}
+        if self.work_queue_name:
+            return {"work_queue_id": agent_queue(session, self.work_queue_name)}
+        return {"work_queue_id": None} if self.leaves_queue else {}
 
 
 def record_creation(session: Session, deployment: Deployment, flow: Flow, name: str, given: DeploymentSettings) -> None:
@@ -88,7 +102,7 @@ def labels_of_deployment(flow: Flow, given: Labels) -> Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateDeployment(Command):
+class CreateDeployment(CommandOnJobs):
     """Make a deployment of that flow and name, or change the one there is as far as `settings` are set.
 
     One that is there gets the given parameters, labels and schedules in any case, which are none where none are given.
@@ -110,19 +124,21 @@ class CreateDeployment(Command):
         return (keys.deployment_name(self.flow_id, self.name),)
 
     def decide(self, session: Session) -> Made:
-        self.references.check()
+        settings = self.settings.model_copy(update=self.references.settled(session))
         flow = session.find(Flow, self.flow_id)
         if flow is None:
             raise MissingReference(Flow.kind, self.flow_id)
+        if self.references.work_pool_name is not None and settings.job_variables:
+            require_fit(session, self, None, settings.job_variables, pool_name=self.references.work_pool_name)
         existing = session.find(Deployment, session.id_of(keys.deployment_name(flow.id, self.name)))
         if existing is not None:
-            labels = labels_of_deployment(flow, self.settings.labels)
-            replaced = {"parameters": self.settings.parameters, "labels": labels}
-            record_changes(session, existing, self.settings.model_copy(update=replaced))
+            labels = labels_of_deployment(flow, settings.labels)
+            replaced = {"parameters": settings.parameters, "labels": labels}
+            record_changes(session, existing, settings.model_copy(update=replaced))
             replace_schedules(session, existing, self.schedules)
             return Made(existing.id, created=False)
         deployment = session.create(Deployment, self.id)
-        record_creation(session, deployment, flow, self.name, self.settings)
+        record_creation(session, deployment, flow, self.name, settings)
         require_free_slugs((), (given.slug for given in self.schedules))
         for given in self.schedules:
             add_schedule(session, deployment, given)
@@ -130,26 +146,33 @@ class CreateDeployment(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateDeployment(CommandOnOne):
+class UpdateDeployment(CommandOnJobs):
     """Change the settings that are set, and no others.
 
     `checked_version` is the deployment's version whose parameters and schema, with these changes, are known to fit.
     Raises ParametersUnchecked where they must fit and this is not known, and what its references and schedules raise.
     """
 
+    id: UUID
     changes: DeploymentSettings
     references: References
     schedules: Sequence[GivenSchedule] | None = None
     checked_version: int | None = None
 
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
+
     def decide(self, session: Session) -> None:
         deployment = session.get(Deployment, self.id)
-        self.references.check()
-        changed = {field: getattr(self.changes, field) for field in self.changes.model_fields_set}
+        changes = self.changes.model_copy(update=self.references.settled(session))
+        changed = {field: getattr(changes, field) for field in changes.model_fields_set}
         settings = deployment.settings.model_copy(update=changed)
         if settings.enforce_parameter_schema:
             require_check(deployment, settings.parameters, settings.parameter_openapi_schema, self.checked_version)
-        record_changes(session, deployment, self.changes)
+        if changes.job_variables:
+            queue_id, pool_name = settings.work_queue_id, self.references.work_pool_name
+            require_fit(session, self, queue_id, changes.job_variables, pool_name=pool_name)
+        record_changes(session, deployment, changes)
         if self.schedules is not None:
             update_schedules(session, deployment, self.schedules)
 
@@ -185,7 +208,7 @@ class AskedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateFlowRunOfDeployment(CommandOnOne):
+class CreateFlowRunOfDeployment(CommandOnJobs):
     """Make a run of a deployment, which `id` names, or find the one made under the same idempotency key.
 
     `checked_version` is the deployment's version whose schema the run's parameters are known to fit. Raises
@@ -193,6 +216,7 @@ class CreateFlowRunOfDeployment(CommandOnOne):
     the deployment has none, and what CreateFlowRun raises.
     """
 
+    id: UUID
     run_id: UUID
     asked: AskedRun
     state: ProposedState
@@ -204,6 +228,15 @@ class CreateFlowRunOfDeployment(CommandOnOne):
     def decide(self, session: Session) -> Made:
         deployment = session.get(Deployment, self.id)
         facts = facts_of_run(deployment, self.asked)
+        variables = {**deployment.settings.job_variables, **self.asked.job_variables}
+        queue_id = deployment.settings.work_queue_id
+        require_fit(session, self, queue_id, variables, version=deployment.version, all_there=True)
+        if self.asked.work_queue_name:
+            queue = session.find(WorkQueue, queue_id)
+            if queue is None:
+                raise NoWorkQueue(self.asked.work_queue_name, deployment.id)
+            queue_id = queue_in(session, queue.work_pool_id, self.asked.work_queue_name)
+            facts = facts.model_copy(update={"work_queue_id": queue_id})
         enforced = self.asked.enforce_parameter_schema
         if deployment.settings.enforce_parameter_schema if enforced is None else enforced:
             schema = deployment.settings.parameter_openapi_schema
@@ -212,10 +245,8 @@ class CreateFlowRunOfDeployment(CommandOnOne):
 
 
 def facts_of_run(deployment: Deployment, asked: AskedRun) -> FlowRunFacts:
-    """What a run of a deployment is: parameters over the deployment's, tags besides it. Raises NoWorkQueue."""
+    """What a run of a deployment is: in its queue, parameters over the deployment's, tags besides it."""
     settings = deployment.settings
-    if asked.work_queue_name and settings.work_queue_name is None:
-        raise NoWorkQueue(asked.work_queue_name, deployment.id)
     return FlowRunFacts(
         flow_id=deployment.flow_id,
         name=asked.name,
@@ -230,6 +261,7 @@ def facts_of_run(deployment: Deployment, asked: AskedRun) -> FlowRunFacts:
         parent_task_run_id=asked.parent_task_run_id,
         infrastructure_document_id=asked.infrastructure_document_id or settings.infrastructure_document_id,
         work_queue_name=asked.work_queue_name or settings.work_queue_name,
+        work_queue_id=settings.work_queue_id,
         job_variables=asked.job_variables,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from domain import keys
@@ -17,11 +18,13 @@ from domain.commands.command import (
     ProposedState,
 )
 from domain.commands.deployment_limits import USUAL_GRACE_SECONDS, deployment_facts
+from domain.commands.job_variables import CommandOnJobs, require_fit
 from domain.commands.proposals import answer, explain, mirror, own_state, refuse, transition_facts
 from domain.commands.task_runs import delete_task_run
+from domain.commands.work_queues import queue_for
 from domain.concurrency_limit import Holder
 from domain.deployment import Deployment
-from domain.errors import MissingReference
+from domain.errors import JobVariablesSettled, MissingReference
 from domain.flow import Flow, Labels
 from domain.flow_run import (
     FlowRun,
@@ -55,8 +58,8 @@ TASK_RUNS_PER_DELETION = 500
 class CreateFlowRun(Command):
     """Make a flow run, or find the one that the same flow made under the same idempotency key.
 
-    The state that comes with it is set without rules. Raises MissingReference when its flow, deployment or parent does
-    not exist.
+    The state that comes with it is set without rules. Where its facts name a work pool, it goes to a queue of that.
+    Raises MissingReference when its flow, deployment or parent does not exist, and UnknownWorkPool.
     """
 
     id: UUID
@@ -89,8 +92,10 @@ class CreateFlowRun(Command):
         run = session.create(FlowRun, self.id)
         for key in self.natural_keys():
             session.claim(key, run.id)
-        labels = labels_of_run(flow, deployment, facts.labels)
-        session.record(run, FlowRunCreated, **{**dict(facts), "labels": labels})
+        settled: dict[str, Any] = {"labels": labels_of_run(flow, deployment, facts.labels)}
+        if facts.work_pool_name is not None:
+            settled["work_queue_id"] = queue_for(session, facts.work_pool_name, facts.work_queue_name)
+        session.record(run, FlowRunCreated, **{**dict(facts), **settled})
         state = self.state.at(session.now, flow_run_id=run.id, task_run_id=parent)
         session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
         mirror(session, run.id, parent, state)
@@ -189,15 +194,36 @@ class ExplainFlowRunState(CommandOnOne):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateFlowRun(CommandOnOne):
-    """Change the fields that the caller set, and no others."""
+class UpdateFlowRun(CommandOnJobs):
+    """Change the fields that the caller set, and no others.
 
+    Job variables change only while the run waits to start, and must fit. Raises NotFound, JobVariablesSettled and
+    JobVariablesUnchecked. Source: server 3.9.1.
+    """
+
+    id: UUID
     changes: FlowRunChanges
+
+    def ids(self) -> Iterable[UUID | None]:
+        return (self.id,)
 
     def decide(self, session: Session) -> None:
         run = session.get(FlowRun, self.id)
+        if self.changes.job_variables is not None:
+            self._require_fit(session, run, self.changes.job_variables)
         if self.changes.model_fields_set:
             session.record(run, FlowRunUpdated, changes=self.changes)
+
+    def _require_fit(self, session: Session, run: FlowRun, variables: dict[str, Any]) -> None:
+        if run.state is None or run.state.type is not StateType.SCHEDULED:
+            state = "no state" if run.state is None else f"state {run.state.type}"
+            raise JobVariablesSettled(f"Job variables for a flow run in {state} cannot be updated")
+        deployment = session.find(Deployment, run.deployment_id)
+        if deployment is None:
+            raise JobVariablesSettled("A deployment for the flow run could not be found")
+        settings = deployment.settings
+        given = {**settings.job_variables, **variables}
+        require_fit(session, self, settings.work_queue_id, given, version=deployment.version, all_there=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ offset is in UTC. Source: answers of server 3.8.8 on PostgreSQL, where however `
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, LiteralString
+from typing import Any, ClassVar, LiteralString
 from uuid import UUID
 
 from psycopg import sql
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, ConfigDict
 
 from domain.states import StateType
 from domain.times import Time
@@ -18,15 +18,6 @@ from projections.filters.condition import Condition, Operator, compare, joined
 from projections.tag_keys import keys_of_tags
 
 Test = Callable[[sql.Composable, Any], Condition]
-
-
-def _refuse(value: Any, info: ValidationInfo) -> None:
-    if value is not None:
-        raise ValueError(f"{info.field_name} cannot be filtered by yet")
-
-
-NotYet = Annotated[None, BeforeValidator(_refuse)]
-"""A field of the dialect that speaks of things the ledger does not hold yet: null, or the request is refused."""
 
 
 def partial_match(text: str) -> str:
@@ -40,6 +31,11 @@ def _any(column: sql.Composable, values: list[Any]) -> Condition:
     if len(values) == 1:
         return compare("{} = %s", column, values[0])
     return compare("{} = ANY(%s)", column, values)
+
+
+def _begins_with_any(column: sql.Composable, beginnings: list[str]) -> Condition:
+    patterns = [partial_match(beginning).removeprefix("%") for beginning in beginnings]
+    return compare("{} ILIKE ANY(%s)", column, patterns)
 
 
 def _not_any(column: sql.Composable, values: list[Any]) -> Condition:
@@ -78,6 +74,7 @@ class Criteria(BaseModel):
         "not_any_": _not_any,
         "is_null_": _is_null,
         "like_": lambda column, text: compare("{} ILIKE %s", column, partial_match(text)),
+        "startswith_": _begins_with_any,
         "after_": _at_least,
         "before_": _at_most,
         "ge_": _at_least,
@@ -190,6 +187,18 @@ class TagsOfRun(Tags):
 
 class AnyOrAllTagsOfRun(TagsOfRun):
     any_: list[str] | None = None
+
+
+class NameOfQueue(Criteria):
+    """What the work queue of something is called, or was when it was there; only rows with its id have one."""
+
+    def conditions(self, table: str, column: str) -> Iterator[Condition]:
+        name = sql.SQL(
+            "coalesce((SELECT own_queue.name FROM read.work_queues AS own_queue WHERE own_queue.id = {}), {})"
+        ).format(sql.Identifier(table, "work_queue_id"), sql.Identifier(table, column))
+        for question, value in self:
+            if question != "operator" and value is not None:
+                yield self.TESTS[question](name, value)
 
 
 class Entity(BaseModel):

@@ -13,6 +13,7 @@ from projections.filters.criteria import (
     Criteria,
     Entity,
     Name,
+    NameOfQueue,
     Test,
     partial_match,
 )
@@ -55,6 +56,10 @@ class EitherName(Criteria):
             yield joined(Operator.OR, [own, of_flow])
 
 
+class QueueOfDeployment(NameOfQueue, AnyText):
+    pass
+
+
 class DeploymentFilter(Entity):
     """Which deployments are meant. Fields and their meaning are those of server 3.9.1, and one of server 2.7.12."""
 
@@ -67,5 +72,5 @@ class DeploymentFilter(Entity):
     paused: Paused | None = None
     is_schedule_active: ScheduleActive | None = None
     tags: AnyOrAllTags | None = None
-    work_queue_name: AnyText | None = None
+    work_queue_name: QueueOfDeployment | None = None
     concurrency_limit: SlotCount | None = None

@@ -18,6 +18,7 @@ from projections.filters.criteria import (
     Entity,
     JoinedCriteria,
     Name,
+    NameOfQueue,
     StateCriteria,
     TimeRange,
     TimeRangeOrNone,
@@ -61,6 +62,10 @@ class Creator(JoinedCriteria):
                 yield Condition(sql.SQL("true" if fits else "false"))
 
 
+class QueueOfRun(NameOfQueue, AnyOrNoText):
+    pass
+
+
 class FlowRunFilter(Entity):
     """Which flow runs are meant. Fields and their meaning are those of server 3.9.1."""
 
@@ -71,7 +76,7 @@ class FlowRunFilter(Entity):
     name: Name | None = None
     tags: AnyOrAllTagsOfRun | None = None
     deployment_id: AnyOrNoId | None = None
-    work_queue_name: AnyOrNoText | None = None
+    work_queue_name: QueueOfRun | None = None
     state: FlowRunState | None = None
     flow_version: AnyText | None = None
     start_time: TimeRangeOrNone | None = None

@@ -13,6 +13,7 @@ from projections.filters.deployments import DeploymentFilter
 from projections.filters.flow_runs import FlowRunFilter
 from projections.filters.flows import FlowFilter
 from projections.filters.task_runs import TaskRunFilter
+from projections.filters.work import WorkPoolFilter, WorkQueueFilter
 
 DEPLOYMENTS_OF_FLOW = "FROM read.deployments WHERE deployments.flow_id = flows.id"
 DEPLOYMENT_OF_RUN = "FROM read.deployments WHERE deployments.id = flow_runs.deployment_id"
@@ -31,6 +32,14 @@ TASKS_OF_RUN = "FROM read.task_runs WHERE task_runs.flow_run_id = flow_runs.id"
 TASKS_OF_RUN_OF_FLOW = (
     "FROM read.task_runs JOIN read.flows ON flows.id = task_runs.flow_id WHERE task_runs.flow_run_id = flow_runs.id"
 )
+QUEUE_OF_DEPLOYMENT = (
+    "FROM read.work_queues JOIN read.work_pools ON work_pools.id = work_queues.work_pool_id"
+    " WHERE work_queues.id = deployments.work_queue_id"
+)
+QUEUE_OF_RUN = (
+    "FROM read.work_queues JOIN read.work_pools ON work_pools.id = work_queues.work_pool_id"
+    " WHERE work_queues.id = flow_runs.work_queue_id"
+)
 RUN_OF_TASK = "FROM read.flow_runs WHERE flow_runs.id = task_runs.flow_run_id"
 FLOW_RUN_OF_ARTIFACT = "FROM read.flow_runs WHERE flow_runs.id = artifacts.flow_run_id"
 TASK_RUN_OF_ARTIFACT = "FROM read.task_runs WHERE task_runs.id = artifacts.task_run_id"
@@ -45,14 +54,16 @@ class Filters(TypedDict, total=False):
     flow_runs: FlowRunFilter | None
     task_runs: TaskRunFilter | None
     deployments: DeploymentFilter | None
+    work_pools: WorkPoolFilter | None
+    work_pool_queues: WorkQueueFilter | None
 
 
 def flows_where(filters: Filters) -> Condition:
-    """The condition on `read.flows` of flows that fit, and have runs that fit and deployments that fit."""
+    """The condition on `read.flows` of flows that fit, and have runs that fit and deployments, in queues, that fit."""
     parts = _own(filters.get("flows"))
-    deployments = filters.get("deployments")
-    if deployments is not None:
-        parts.append(exists(DEPLOYMENTS_OF_FLOW, *_own(deployments)))
+    deployments, queues = filters.get("deployments"), _in_queue(QUEUE_OF_DEPLOYMENT, filters)
+    if deployments is not None or queues:
+        parts.append(exists(DEPLOYMENTS_OF_FLOW, *_own(deployments), *queues))
     flow_runs, task_runs = filters.get("flow_runs"), filters.get("task_runs")
     if task_runs is not None:
         parts.append(exists(RUNS_WITH_TASKS_OF_FLOW, *_own(flow_runs), *_own(task_runs)))
@@ -62,8 +73,8 @@ def flows_where(filters: Filters) -> Condition:
 
 
 def deployments_where(filters: Filters) -> Condition:
-    """The condition on `read.deployments` of deployments that fit, of a flow that fits, with runs that fit."""
-    parts = _own(filters.get("deployments"))
+    """The condition on `read.deployments` of deployments that fit, of such a flow, in such a queue, with such runs."""
+    parts = _own(filters.get("deployments")) + _in_queue(QUEUE_OF_DEPLOYMENT, filters)
     flows, flow_runs, task_runs = filters.get("flows"), filters.get("flow_runs"), filters.get("task_runs")
     if flows is not None:
         parts.append(exists(FLOW_OF_DEPLOYMENT, *_own(flows)))
@@ -75,10 +86,10 @@ def deployments_where(filters: Filters) -> Condition:
 
 
 def flow_runs_where(filters: Filters) -> Condition:
-    """The condition on `read.flow_runs` of flow runs that fit, of a flow and of a deployment that fit, with a task run
-    that fits.
+    """The condition on `read.flow_runs` of flow runs that fit, of a flow and of a deployment that fit, in a queue that
+    fits, with a task run that fits.
     """
-    parts = _own(filters.get("flow_runs"))
+    parts = _own(filters.get("flow_runs")) + _in_queue(QUEUE_OF_RUN, filters)
     flows, task_runs, deployments = filters.get("flows"), filters.get("task_runs"), filters.get("deployments")
     if deployments is not None:
         parts.append(exists(DEPLOYMENT_OF_RUN, *_own(deployments)))
@@ -93,13 +104,14 @@ def flow_runs_where(filters: Filters) -> Condition:
 
 
 def task_runs_where(filters: Filters) -> Condition:
-    """The condition on `read.task_runs` of task runs that fit, in a flow run, of a flow and a deployment that fit."""
+    """The condition on `read.task_runs` of task runs that fit, in a run of a flow, a deployment, a queue that fit."""
     parts = _own(filters.get("task_runs"))
     flows, flow_runs, deployments = filters.get("flows"), filters.get("flow_runs"), filters.get("deployments")
-    if flows is not None or flow_runs is not None or deployments is not None:
+    queues = _in_queue(QUEUE_OF_RUN, filters)
+    if flows is not None or flow_runs is not None or deployments is not None or queues:
         of_flow = [] if flows is None else [exists(FLOW_OF_RUN, *_own(flows))]
         of_deployment = [] if deployments is None else [exists(DEPLOYMENT_OF_RUN, *_own(deployments))]
-        parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow, *of_deployment))
+        parts.append(exists(RUN_OF_TASK, *_own(flow_runs), *of_flow, *of_deployment, *queues))
     return joined(Operator.AND, parts)
 
 
@@ -116,6 +128,12 @@ def runs_of_artifacts_where(flow_run: LiteralString, task_run: LiteralString, fi
     task_runs = filters.get("task_runs")
     if task_runs is not None:
         yield exists(task_run, *_own(task_runs))
+
+
+def _in_queue(template: LiteralString, filters: Filters) -> list[Condition]:
+    """The condition that something is in a queue that fits, in a pool that does; none where nothing of it is asked."""
+    pools, queues = filters.get("work_pools"), filters.get("work_pool_queues")
+    return [] if pools is None and queues is None else [exists(template, *_own(queues), *_own(pools))]
 
 
 def _own(filter: Entity | None) -> list[Condition]:

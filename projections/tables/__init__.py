@@ -103,6 +103,7 @@ DEPLOYMENTS = Table(
         ("updated", "timestamptz"),
         ("paused", "boolean"),
         ("work_queue_name", "text"),
+        ("work_queue_id", "uuid"),
         ("concurrency_limit", "integer"),
         ("version", "integer"),
         ("scheduled", "boolean"),
@@ -120,6 +121,8 @@ FLOW_RUNS = Table(
         ("idempotency_key", "text"),
         ("flow_version", "text"),
         ("work_queue_name", "text"),
+        ("work_queue_id", "uuid"),
+        ("retries_in_process", "boolean"),
         ("pause_timeout", "timestamptz"),
         ("begin_time", "timestamptz"),
         *_RUN_COLUMNS,
@@ -198,6 +201,35 @@ CONCURRENCY_SLOTS = Table(
     stream="limit_id",
 )
 SNAPSHOTS = Table("snapshots", ("id",), (("id", "uuid"), ("version", "integer"), ("topic", "text"), ("doc", "text")))
+WORK_POOLS = Table(
+    "work_pools",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("name", "text"),
+        ("type", "text"),
+        ("is_paused", "boolean"),
+        ("concurrency_limit", "integer"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
+WORK_QUEUES = Table(
+    "work_queues",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("work_pool_id", "uuid"),
+        ("name", "text"),
+        ("priority", "integer"),
+        ("is_paused", "boolean"),
+        ("concurrency_limit", "integer"),
+        ("created", "timestamptz"),
+        ("updated", "timestamptz"),
+        ("doc", "text"),
+    ),
+)
 VARIABLES = Table(
     "variables",
     ("id",),
@@ -256,6 +288,8 @@ TABLES = (
     CONCURRENCY_LIMITS,
     CONCURRENCY_SLOTS,
     SNAPSHOTS,
+    WORK_POOLS,
+    WORK_QUEUES,
     VARIABLES,
     SAVED_SEARCHES,
     BLOCK_TYPES,

@@ -8,6 +8,7 @@ CREATE TABLE read.deployments (
     updated           timestamptz NOT NULL,
     paused            boolean     NOT NULL,
     work_queue_name   text,
+    work_queue_id     uuid,
     concurrency_limit integer,
     -- How many events the row is made of: by that a planner tells whether what it calculated is still true.
     version           integer     NOT NULL,
@@ -15,6 +16,8 @@ CREATE TABLE read.deployments (
     scheduled         boolean     NOT NULL,
     doc               text        NOT NULL
 );
+-- The deployments whose runs go to a queue.
+CREATE INDEX deployments_work_queue ON read.deployments (work_queue_id) WHERE work_queue_id IS NOT NULL;
 -- The deployments of one flow, and reading one by its name.
 CREATE UNIQUE INDEX deployments_flow_name ON read.deployments (flow_id, name);
 -- The deployments to plan runs for, in the order in which a planner goes through them.

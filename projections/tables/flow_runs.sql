@@ -25,7 +25,10 @@ CREATE TABLE read.flow_runs (
     deployment_id             uuid,
     idempotency_key           text,
     flow_version              text,
-    work_queue_name           text
+    work_queue_name           text,
+    work_queue_id             uuid,
+    -- Whether the run waits for its next attempt in its own process, and is nobody else's to start.
+    retries_in_process        boolean          NOT NULL
 );
 -- Lists in order of the time a run started or is expected to, which is what pages and clients ask for most.
 CREATE INDEX flow_runs_begin_time ON read.flow_runs (begin_time, id);
@@ -40,6 +43,9 @@ CREATE INDEX flow_runs_expected_start_time ON read.flow_runs (expected_start_tim
 -- The runs that wait for a time, in its order: what a scheduler looks for.
 CREATE INDEX flow_runs_next_scheduled_start_time ON read.flow_runs (next_scheduled_start_time, id)
     WHERE next_scheduled_start_time IS NOT NULL;
+-- The runs of a work queue in one state: those that hold its slots, and those that wait in it, in order of their time.
+CREATE INDEX flow_runs_work_queue ON read.flow_runs (work_queue_id, state_type, next_scheduled_start_time, id)
+    WHERE work_queue_id IS NOT NULL;
 -- The runs with a tag. Its pages are always merged at once, or readers would have to look through what is pending.
 CREATE INDEX flow_runs_tags ON read.flow_runs USING gin (tag_keys) WITH (fastupdate = off)
     WHERE tag_keys <> '{}';

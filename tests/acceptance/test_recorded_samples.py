@@ -1,6 +1,7 @@
 """Requests recorded from real clients are answered as the real server answered them: same status, same shape."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +20,9 @@ UNKNOWN = "5121a062-fecc-420f-9ec3-440761f290fb"
 """The id that stands for nothing in all recordings."""
 
 LEFT_OUT = {
-    ("POST_deployments", 2): "there are no work pools yet",
     ("POST_deployments", 6): "the real server fails at names that are not allowed",
     ("GET_flow_runs_id_graph", 2): "the real server fails at inputs that are no results",
+    ("POST_work_pools_name_get_scheduled_flow_runs", 1): "the run was planned by a schedule, which it names",
     ("POST_flow_runs_id_resume", 3): "resuming a run that there is not is no error of the server here",
     **{("POST_v2_concurrency_limits_increment_with_lease", index): "there are no limits yet" for index in (1, 2, 3)},
 }
@@ -36,8 +37,10 @@ MORE_FIELDS = {
     ("GET_deployments_name_flow_name_deployment_name", 0),
     ("POST_deployments_filter", 0),
     ("POST_task_runs_paginate", 0),
+    ("POST_deployments", 2),
     ("POST_deployments_filter", 1),
     ("POST_deployments_paginate", 0),
+    ("POST_work_pools_name_get_scheduled_flow_runs", 0),
 }
 """Answers for which whole things are given where the real server leaves out fields, some that only 2.x clients read."""
 
@@ -68,7 +71,7 @@ INPUT_BEFORE: dict[tuple[str, int], dict[str, str]] = {
 
 CREATIONS = ("/api/flows/", "/api/flow_runs/", "/api/task_runs/", "/api/deployments/")
 KINDS = {
-    **{kind: kind for kind in ("flows", "flow_runs", "task_runs", "deployments", "schedules")},
+    **{kind: kind for kind in ("flows", "flow_runs", "task_runs", "deployments", "schedules", "work_queues")},
     **{"deployment_id": "deployments", "deployment_ids": "deployments"},
     **{"flow_id": "flows", "flow_run_id": "flow_runs", "task_run_id": "task_runs"},
     **{"artifacts": "artifacts", "block_documents": "block_documents"},
@@ -114,7 +117,26 @@ def make_world(client: httpx.Client, sample: Sample) -> World:
         "deployments": deployment["id"],
         "schedules": deployment["schedules"][0]["id"],
         **make_kept_things(client, sample, run),
+        "work_queues": make_work(client, sample, flow),
     }
+
+
+def make_work(client: httpx.Client, sample: Sample, flow: str) -> str:
+    """Make the work pool that a sample is about, a run that waits in it, and a queue, whose id is given."""
+    before, last = sample.path.split("/")[-2:]
+    taken = sample.body["name"] if sample.status == 409 and "/work_" in sample.path else None
+    of_pool = re.match("/api/work_pools/([^/]+)", sample.path)
+    wanted = sample.body.get("work_pool_name") if isinstance(sample.body, dict) and sample.status < 400 else None
+    pool = of_pool[1] if of_pool and sample.status < 400 else wanted or taken or "pool"
+    assert client.post("work_pools/", json={"name": pool, "type": "process"}).status_code == 201
+    due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-11-22T06:03:27Z"}}
+    run = {"flow_id": flow, "state": due, "work_pool_name": pool}
+    assert client.post("flow_runs/", json=run).status_code == 201
+    if before == "queues" and last != "filter":
+        assert client.post(f"work_pools/{pool}/queues", json={"name": last}).status_code == 201
+    queue = last if before == "name" and "work_queues" in sample.path else taken or "queue"
+    id: str = client.post("work_queues/", json={"name": queue}).json()["id"]
+    return id
 
 
 def flow_name(sample: Sample) -> str:

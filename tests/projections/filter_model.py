@@ -8,6 +8,8 @@ from typing import Any
 Document = dict[str, Any]
 Filter = dict[str, Any]
 KINDS = ("flows", "deployments", "flow_runs", "task_runs")
+WORK = ("work_pools", "work_pool_queues")
+"""What else filters may be of: the pools and queues of the things of these kinds."""
 
 
 def _listed(value: Any, asked: Filter) -> Iterable[bool]:
@@ -26,6 +28,8 @@ def _null(value: Any, asked: Filter) -> Iterable[bool]:
 def _like(value: str, asked: Filter) -> Iterable[bool]:
     if asked.get("like_") is not None:
         yield asked["like_"].lower() in value.lower()
+    if asked.get("startswith_") is not None:
+        yield any(value.lower().startswith(beginning.lower()) for beginning in asked["startswith_"])
 
 
 def _between(value: Any, asked: Filter, low: str, high: str) -> Iterable[bool]:
@@ -75,7 +79,7 @@ class Model:
     by_id: dict[str, Document] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.by_id = {document["id"]: document for kind in KINDS for document in self.documents[kind]}
+        self.by_id = {document["id"]: document for kind in (*KINDS, *WORK) for document in self.documents[kind]}
 
     def found(self, kind: str, filters: dict[str, Filter | None]) -> list[Document]:
         """The documents of a kind that fit filters of all kinds, in no particular order."""
@@ -103,21 +107,40 @@ class Model:
         asked = others.get("task_runs")
         return asked is None or self._some("task_runs", asked, lambda task: task["flow_run_id"] == run["id"])
 
+    def _in_queue(self, one: Document, others: dict[str, Filter]) -> bool:
+        """Whether something is in a queue that fits, in a pool that does, where that is asked."""
+        if not set(WORK) & others.keys():
+            return True
+        queue = self.by_id.get(one["work_queue_id"])
+        return (
+            queue is not None
+            and self._fits("work_pool_queues", queue, others.get("work_pool_queues"))
+            and self._fits("work_pools", self.by_id[queue["work_pool_id"]], others.get("work_pools"))
+        )
+
     def _flows_across(self, flow: Document, others: dict[str, Filter]) -> bool:
-        deployments = others.get("deployments")
-        return self._some_run(lambda run: run["flow_id"] == flow["id"], others) and (
-            deployments is None or self._some("deployments", deployments, lambda one: one["flow_id"] == flow["id"])
+        of_flow: Callable[[Document], bool] = lambda one: one["flow_id"] == flow["id"]  # noqa: E731
+        return self._some_run(of_flow, others) and (
+            not {"deployments", *WORK} & others.keys()
+            or self._some(
+                "deployments", others.get("deployments"), lambda one: of_flow(one) and self._in_queue(one, others)
+            )
         )
 
     def _deployments_across(self, deployment: Document, others: dict[str, Filter]) -> bool:
         flow = self.by_id[deployment["flow_id"]]
         of_deployment: Callable[[Document], bool] = lambda run: run["deployment_id"] == deployment["id"]  # noqa: E731
-        return self._fits("flows", flow, others.get("flows")) and self._some_run(of_deployment, others)
+        return (
+            self._fits("flows", flow, others.get("flows"))
+            and self._in_queue(deployment, others)
+            and self._some_run(of_deployment, others)
+        )
 
     def _flow_runs_across(self, run: Document, others: dict[str, Filter]) -> bool:
         deployment = self.by_id.get(run["deployment_id"])
         return (
             self._fits("flows", self.by_id[run["flow_id"]], others.get("flows"))
+            and self._in_queue(run, others)
             and ("deployments" not in others or self._fits_one("deployments", deployment, others["deployments"]))
             and self._has_task(run, others)
         )
@@ -129,7 +152,9 @@ class Model:
         return (
             run is not None
             and self._fits("flow_runs", run, others.get("flow_runs"))
-            and self._flow_runs_across(run, {name: others[name] for name in others.keys() & {"flows", "deployments"}})
+            and self._flow_runs_across(
+                run, {name: others[name] for name in others.keys() & {"flows", "deployments", *WORK}}
+            )
         )
 
     def _fits_one(self, kind: str, one: Document | None, filter: Filter) -> bool:
@@ -143,7 +168,7 @@ class Model:
 
     def _answer(self, kind: str, one: Document, name: str, asked: Filter) -> bool:
         match name:
-            case "id" | "idempotency_key" | "flow_version":
+            case "id" | "idempotency_key" | "flow_version" | "type":
                 return all(_listed(one[name], asked))
             case "name":
                 return all([*_listed(one["name"], asked), *_like(one["name"], asked)])

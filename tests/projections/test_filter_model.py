@@ -14,10 +14,19 @@ from pydantic import BaseModel
 
 from api.embedded_postgres import EmbeddedPostgres
 from domain.commands.deployments import CreateDeployment, References
+from domain.commands.work_pools import CreateWorkPool, DeleteWorkPool
 from domain.deployment import DeploymentSettings
 from domain.ids import new_id
-from projections import queries
-from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter
+from domain.work_pool import WorkPoolSettings
+from projections import queries, work
+from projections.filters import (
+    DeploymentFilter,
+    FlowFilter,
+    FlowRunFilter,
+    TaskRunFilter,
+    WorkPoolFilter,
+    WorkQueueFilter,
+)
 from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, TaskRunSort
 from tests.projections.filter_model import KINDS, Model, ordered
 from tests.projections.seeding import CALLER, NOON, Books, copy_of, proposed, stateless_flow_run
@@ -26,7 +35,8 @@ NAMES = ["a", "A", "ab", "a%", "_", "a_b", "", "b b", "'"]
 TAGS = ["x", "y", "z", "x,y"]
 TYPES = ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 STATE_NAMES = ["Pending", "Running", "Odd", "Completed"]
-WORDS = [*NAMES, *TAGS, *STATE_NAMES, "k1", "v1", "q"]
+WORDS = [*NAMES, *TAGS, *STATE_NAMES, "k1", "v1", "q", "default", "process", "docker"]
+POOLS = ["a", "b b", "gone"]
 TIMES = [NOON + timedelta(seconds=seconds) for seconds in (-60, 0, 60, 3600)]
 
 FILTERS: dict[str, type[BaseModel]] = {
@@ -34,8 +44,10 @@ FILTERS: dict[str, type[BaseModel]] = {
     "deployments": DeploymentFilter,
     "flow_runs": FlowRunFilter,
     "task_runs": TaskRunFilter,
+    "work_pools": WorkPoolFilter,
+    "work_pool_queues": WorkQueueFilter,
 }
-FIELDS = [(kind, field) for kind, model in FILTERS.items() for field in model.model_fields if field != "operator"]
+FIELDS = [(kind, field) for kind in KINDS for field in FILTERS[kind].model_fields if field != "operator"]
 SORTS: dict[str, Any] = {
     "flows": FlowSort,
     "deployments": DeploymentSort,
@@ -58,11 +70,16 @@ class World(Model):
         self.books, self._draw = books, Random(seed)  # noqa: S311
         self._fill()
         documents = {kind: json.loads(books.ask(getattr(queries, f"read_{kind}"))) for kind in KINDS}
+        documents["work_pools"] = json.loads(books.ask(work.read_pools, limit=10))
+        documents["work_pool_queues"] = json.loads(books.ask(work.read_queues, limit=10))
         super().__init__(documents)
         self.ids = [*self.by_id, str(new_id())]
 
     def _fill(self) -> None:
         books, draw = self.books, self._draw
+        for name, type in (("a", "process"), ("b b", "docker"), ("gone", "process")):
+            settings = WorkPoolSettings()
+            books.execute(CreateWorkPool(caller=CALLER, id=new_id(), name=name, type=type, settings=settings))
         flows = [books.flow(name, *self._tags()) for name in draw.sample(NAMES, 4)]
         deployments = [self._deployment(draw.choice(flows)) for _ in range(3)]
         runs: list[UUID] = []
@@ -73,13 +90,14 @@ class World(Model):
             facts: dict[str, Any] = {
                 "deployment_id": draw.choice([None, *deployments]),
                 "flow_version": draw.choice([None, "v1", "a"]),
-                "work_queue_name": draw.choice([None, "q"]),
+                "work_queue_name": draw.choice([None, "q", "a%"]),
             }
             if draw.random() < 0.2:
                 stateless = stateless_flow_run(flow, draw.choice(NAMES), *self._tags(), recorded_at=books.now, **facts)
                 books.record(stateless)
                 runs.append(stateless.originator_id)
                 continue
+            facts["work_pool_name"] = draw.choice([None, *POOLS])
             facts["parent_task_run_id"] = draw.choice([None, *tasks[-1:]])
             facts["idempotency_key"] = draw.choice([None, f"k{number}", "k1"])
             runs.append(books.flow_run(flow, draw.choice(NAMES), *self._tags(), state=self._state(), **facts))
@@ -87,6 +105,7 @@ class World(Model):
             tasks += [self._task(draw.choice([None, *runs])) for _ in range(draw.randrange(3))]
         if draw.random() < 0.5:
             books.delete_flow_run(runs[0])
+        books.execute(DeleteWorkPool(caller=CALLER, name="gone"))
 
     def _task(self, run: UUID | None) -> UUID:
         id = self.books.task_run(
@@ -97,15 +116,16 @@ class World(Model):
 
     def _deployment(self, flow: UUID) -> UUID:
         draw, id = self._draw, new_id()
+        references = References(work_pool_name=draw.choice([None, *POOLS]), work_queue_name=draw.choice([None, "q"]))
         settings = DeploymentSettings(
             tags=self._tags(),
             paused=draw.random() < 0.5,
-            work_queue_name=draw.choice([None, "q"]),
+            work_queue_name=references.work_queue_name,
             concurrency_limit=draw.choice([None, 1, 3]),
         )
         name = f"{draw.choice(NAMES)}{id.hex[-2:]}"
         create = CreateDeployment(
-            caller=CALLER, id=id, flow_id=flow, name=name, settings=settings, references=References()
+            caller=CALLER, id=id, flow_id=flow, name=name, settings=settings, references=references
         )
         self.books.execute(create)
         return id
@@ -186,7 +206,7 @@ def test_a_filter_of_its_own_kind_finds_what_plain_python_finds(world: World, ki
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_filters_across_kinds_find_what_plain_python_finds(world: World, kind: str, data: st.DataObject) -> None:
-    asked = {name: data.draw(st.none() | filters(world, name)) for name in KINDS}
+    asked = {name: data.draw(st.none() | filters(world, name)) for name in FILTERS}
     sort, limit = data.draw(st.sampled_from(list(SORTS[kind]))), data.draw(st.integers(0, 12))
     check(world, kind, asked, sort, limit, data.draw(st.integers(0, 5)))
 

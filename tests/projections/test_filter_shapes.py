@@ -7,7 +7,16 @@ from pydantic import BaseModel, ValidationError
 
 from domain.ids import new_id
 from domain.states import StateType
-from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, LogFilter, TaskRunFilter
+from projections.filters import (
+    DeploymentFilter,
+    FlowFilter,
+    FlowRunFilter,
+    LogFilter,
+    TaskRunFilter,
+    WorkerFilter,
+    WorkPoolFilter,
+    WorkQueueFilter,
+)
 
 STRANGER = str(new_id())
 
@@ -64,6 +73,9 @@ QUESTIONS = {
         "task_run_id": "any_ is_null_",
         "text": "query",
     },
+    WorkPoolFilter: {"id": "any_", "name": "any_", "type": "any_"},
+    WorkQueueFilter: {"id": "any_", "name": "any_ startswith_"},
+    WorkerFilter: {"last_heartbeat_time": "after_ before_", "status": "any_ not_any_"},
 }
 
 

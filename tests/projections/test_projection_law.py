@@ -19,6 +19,8 @@ from domain.commands.planning import PlannedRun, PlanRuns
 from domain.commands.schedules import AddSchedules, ChangeSchedule, GivenSchedule, PauseDeployment, RemoveSchedule
 from domain.commands.slot_requests import ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
+from domain.commands.work_pools import CreateWorkPool, DeleteWorkPool, UpdateWorkPool
+from domain.commands.work_queues import CreateWorkQueue, DeleteWorkQueue, UpdateWorkQueue
 from domain.concurrency_limit import Holder, LimitChanges
 from domain.deployment import DeploymentSettings, ScheduleChanges
 from domain.flow_run import FlowRunChanges
@@ -27,6 +29,8 @@ from domain.run_policy import FlowRunPolicy
 from domain.schedules import CronSchedule, RRuleSchedule
 from domain.states import State, StateType
 from domain.task_run import ReportedCounters
+from domain.work_pool import WorkPoolSettings
+from domain.work_queue import WorkQueueSettings
 from projections import statements
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
@@ -46,6 +50,9 @@ runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans
 input_keys = st.sampled_from("kl")
 limit_names, counts = st.sampled_from(["tag:a", "tag:b"]), st.none() | st.integers(0, 2)
 cached_states = types.map(lambda type: proposed(type, cache_key="key"))
+slots = st.none() | st.integers(1, 2)
+pools, queues = st.sampled_from("op"), st.none() | st.sampled_from("qr")
+queue_changes = st.builds(WorkQueueSettings, name=st.sampled_from("qr"), priority=st.integers(1, 3))
 tags = st.lists(st.sampled_from(["a", "b"]), max_size=2)
 deployment, schedule_ids = st.just(DEPLOYMENT), st.sampled_from(SCHEDULES)
 schedule_changes = st.builds(
@@ -107,14 +114,31 @@ def _take_slots(id: UUID, name: str, lease: float | None, holder: UUID | None) -
     return TakeSlots(caller=CALLER, id=id, names=(name,), slots=1, lease_seconds=lease, holder=held_by)
 
 
-def _new_deployment(id: UUID, slots: int | None, given: list[GivenSchedule]) -> Command:
+def _new_run_in_queue(id: UUID, pool: str, queue: str | None) -> Command:
+    command = create_flow_run(FLOWS[0], state=proposed("SCHEDULED"), work_pool_name=pool, work_queue_name=queue)
+    object.__setattr__(command, "id", id)
+    return command
+
+
+def _new_pool(id: UUID, name: str) -> Command:
+    return CreateWorkPool(caller=CALLER, id=id, name=name, type="process", settings=WorkPoolSettings())
+
+
+def _new_queue(id: UUID, pool: str | None, name: str, priority: int | None) -> Command:
+    named = WorkQueueSettings(name=name)
+    return CreateWorkQueue(caller=CALLER, id=id, pool_name=pool, settings=named, priority=priority)
+
+
+def _new_deployment(
+    id: UUID, slots: int | None, given: list[GivenSchedule], pool: str | None, queue: str | None
+) -> Command:
     return CreateDeployment(
         caller=CALLER,
         id=id,
         flow_id=FLOWS[0],
         name="d",
         settings=DeploymentSettings(concurrency_limit=slots),
-        references=References(),
+        references=References(work_pool_name=pool, work_queue_name=queue),
         schedules=given,
     )
 
@@ -128,6 +152,7 @@ commands = st.one_of(
     st.builds(_new_flow, st.sampled_from(FLOWS), st.sampled_from("ab")),
     asked(UpdateFlow, id=st.sampled_from(FLOWS), tags=tags),
     st.builds(_new_flow_run, runs, st.none() | tasks, types, tags, st.integers(0, 2), st.none() | st.just("k")),
+    st.builds(_new_run_in_queue, runs, pools, queues),
     st.builds(_new_task_run, tasks, st.none() | runs, types, tags),
     st.builds(_new_limit, st.sampled_from(LIMITS), limit_names, st.integers(0, 2), st.sampled_from([0, 0.5])),
     st.builds(_take_slots, st.uuids(), limit_names, st.none() | st.just(60.0), st.none() | tasks),
@@ -135,7 +160,13 @@ commands = st.one_of(
     asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, limit=counts, active_slots=counts)),
     asked(ResetLimit, limit=limit_names, task_runs=st.tuples(tasks)),
     asked(DeleteLimit, limit=limit_names),
-    st.builds(_new_deployment, deployment, st.none() | st.integers(1, 2), st.lists(given_schedules, max_size=2)),
+    st.builds(_new_deployment, deployment, slots, st.lists(given_schedules, max_size=2), st.none() | pools, queues),
+    st.builds(_new_pool, st.uuids(), pools),
+    st.builds(_new_queue, st.uuids(), st.none() | pools, st.sampled_from("qr"), st.none() | st.integers(1, 3)),
+    asked(UpdateWorkPool, name=pools, changes=st.builds(WorkPoolSettings, is_paused=st.booleans())),
+    asked(UpdateWorkQueue, names=st.tuples(pools, st.sampled_from("qr")), changes=queue_changes),
+    asked(DeleteWorkQueue, names=st.tuples(pools, st.sampled_from("qr"))),
+    asked(DeleteWorkPool, name=pools),
     asked(DeleteDeployment, id=deployment),
     asked(AddSchedules, id=deployment, given=st.tuples(given_schedules)),
     asked(ChangeSchedule, id=deployment, schedule_id=schedule_ids, changes=schedule_changes),

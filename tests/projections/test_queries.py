@@ -16,7 +16,7 @@ from domain.run import Run
 from domain.states import State, StateType
 from domain.task_run import ReportedCounters
 from projections import queries
-from projections.documents import flow_run_document, task_run_document, with_estimates
+from projections.documents import flow_run_document, task_run_document, with_estimates, with_queue
 from tests.projections.seeding import Books, at, proposed, stateless_flow_run
 
 FIGURES = re.compile(rb'\{"estimated_run_time":([^,]+),"estimated_start_time_delta":([^,]+),(.*)', re.DOTALL)
@@ -48,7 +48,7 @@ def at_one_moment(books: Books, *asked: tuple[Callable[..., Awaitable[Any]], Any
 
 def check_document(run: Run, document: bytes, now: datetime) -> None:
     """The document is the projector's to the byte, and its figures are those that Python computes for that time."""
-    projected = flow_run_document(run) if isinstance(run, FlowRun) else task_run_document(run)
+    projected = with_queue(flow_run_document(run), run, None) if isinstance(run, FlowRun) else task_run_document(run)
     found = FIGURES.fullmatch(document)
     expected = FIGURES.fullmatch(with_estimates(projected, run, now))
     assert found is not None

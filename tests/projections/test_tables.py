@@ -13,6 +13,8 @@ from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.ids import new_id
 from domain.task_run import TaskRun
+from domain.work_pool import WorkPool
+from domain.work_queue import WorkQueue
 from projections.projectors import TABLES_OF, row_of
 from projections.schema import read_tables_sql
 from projections.tables import TABLES, Table
@@ -58,7 +60,7 @@ def test_rows_are_replaced_by_the_primary_key(connection: psycopg.Connection, ta
     assert table.stream in dict(table.columns)
 
 
-@pytest.mark.parametrize("kind", [Flow, Deployment, FlowRun, TaskRun])
+@pytest.mark.parametrize("kind", [Flow, Deployment, FlowRun, TaskRun, WorkPool, WorkQueue])
 def test_a_row_fills_every_column_of_its_table(kind: type[Aggregate]) -> None:
     assert set(row_of(kind(new_id()))) == set(dict(TABLES_OF[kind][0].columns))
 

@@ -20,6 +20,7 @@ FREE_FORM = frozenset(
         "context",
         "labels",
         "job_variables",
+        "base_job_template",
         "task_inputs",
         "data",
         "fields",
