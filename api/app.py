@@ -1,7 +1,7 @@
 """The application: all routes on one database, with the queue and the connections that they share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import openapi
 from api.answer import answer
 from api.call import Services
+from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
+from api.herald import Herald, listening_connection
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
@@ -21,6 +23,7 @@ from api.routes import (
     concurrency_limits,
     deployments,
     events,
+    feed,
     flow_run_inputs,
     flow_runs,
     flows,
@@ -30,6 +33,7 @@ from api.routes import (
     logs,
     run_states,
     task_runs,
+    task_workers,
     ui,
 )
 from api.services.counter_folding import fold_counters
@@ -54,6 +58,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *concurrency_limits.endpoints,
     *global_limits.endpoints,
     *admin.endpoints,
+    *feed.endpoints,
+    *task_workers.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -66,17 +72,22 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await services.reads.open()
         await services.queue.start()
+        await services.herald.start()
+        await services.client_events.start()
         folding = asyncio.create_task(fold_counters(services.reads))
         try:
             yield
         finally:
             folding.cancel()
             await asyncio.gather(folding, return_exceptions=True)
+            await services.client_events.stop()
+            await services.herald.stop()
             await services.queue.stop()
             await services.reads.close()
 
     routes: list[BaseRoute] = [endpoint.route(services) for endpoint in ENDPOINTS]
     routes.append(events.route(services))
+    routes.extend((feed.route(services), logs.route(services), task_workers.route(services)))
     routes.extend(openapi.routes(ENDPOINTS))
     return Flowledger(routes=routes, lifespan=lifespan)
 
@@ -102,14 +113,14 @@ class Flowledger(Starlette):
         return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
-def _queue(settings: Settings, conninfo: str) -> CommandQueue:
+def _queue(settings: Settings, conninfo: str, committed: Callable[[], None]) -> CommandQueue:
     patience = settings.lock_timeout_seconds
 
     def open_ledger() -> Ledger:
         connection = LedgerConnection(conninfo, patience=patience)
         return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size)
 
-    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience)
+    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience, committed=committed)
 
 
 def _services(settings: Settings, conninfo: str) -> Services:
@@ -119,10 +130,13 @@ def _services(settings: Settings, conninfo: str) -> Services:
         timeout=settings.statement_timeout_seconds,
         patience=settings.lock_timeout_seconds,
     )
+    herald = Herald(reads, lambda: listening_connection(conninfo))
     return Services(
         settings,
-        _queue(settings, conninfo),
+        _queue(settings, conninfo, herald.tell),
         reads,
         flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
+        herald=herald,
+        client_events=ClientEventWriter(reads, herald),
     )

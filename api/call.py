@@ -10,9 +10,11 @@ from uuid import UUID
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
+from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
+from api.herald import Herald
 from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
@@ -23,13 +25,18 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Services:
-    """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together."""
+    """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
+
+    `herald` spreads the word of what was committed, `client_events` keeps events that are not the ledger's.
+    """
 
     settings: Settings
     queue: CommandQueue
     reads: Reads
     flow_runs: Gathered
     task_runs: Gathered
+    herald: Herald
+    client_events: ClientEventWriter
 
 
 class Call:
@@ -54,6 +61,11 @@ class Call:
     def path(self) -> str:
         path: str = self._scope["path"]
         return path
+
+    @property
+    def base_url(self) -> str:
+        """Where the caller finds us, as it says itself."""
+        return f"{self._scope['scheme']}://{self.header(b'host') or 'localhost'}"
 
     @property
     def user_agent(self) -> str:
