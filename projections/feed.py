@@ -111,8 +111,9 @@ async def read_events(
     found: sql.Composable = sql.SQL(" UNION ALL ").join(parts)
     if filter.distinct:
         found = sql.SQL(
-            "SELECT DISTINCT ON (resource_id) * FROM ({}) AS every ORDER BY resource_id, occurred {}"
-        ).format(found, order)
+            "SELECT DISTINCT ON (resource_id) * FROM ({found}) AS every"
+            " ORDER BY resource_id, occurred {order}, id {order}"
+        ).format(found=found, order=order)
         if after is not None:
             rest = _behind(sql.SQL("occurred"), sql.SQL("id"), filter.order, after)
             found = sql.SQL("SELECT * FROM ({}) AS first WHERE {}").format(found, rest.text)

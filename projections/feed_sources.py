@@ -11,6 +11,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from domain.task_run import ReportedCounters
 from projections.filters.condition import Condition, compare
 from projections.filters.events import NOTHING, EventSource
 
@@ -281,16 +282,20 @@ class TaskRunStates(RunStates):
         " END, 'validated_state', json_build_object('type', now ->> 'type', 'name', now ->> 'name',"
         " 'message', coalesce(now ->> 'message', ''), 'state_details', now -> 'state_details', 'data', now -> 'data'),"
         " 'task_run', (SELECT json_object_agg(key, value)"
-        " FROM jsonb_each(document.doc::jsonb || coalesce(entry.state::jsonb -> 'counters', '{{}}'))"
+        " FROM jsonb_each(CASE WHEN entry.topic = 'TaskRun.StateReported'"
+        " THEN document.doc::jsonb - {counters}::text[] || (entry.state::jsonb -> 'counters')"
+        " ELSE document.doc::jsonb END)"
         " WHERE key = ANY({described})))"
         " FROM (SELECT (CASE WHEN entry.topic = 'TaskRun.StateReported' THEN (SELECT followed.doc"
         " FROM read.task_run_states AS followed WHERE followed.id = (entry.state::json ->> 'follows')::uuid LIMIT 1)"
         " ELSE {before} END)::json AS was, state.doc::json AS now) AS told)"
     ).format(
         before=_before("read.task_run_states", "task_run_id", "previous.doc"),
+        counters=list(ReportedCounters.model_fields),
         described=[
             *("name", "task_key", "dynamic_key", "empirical_policy", "tags", "labels", "task_inputs", "run_count"),
-            *("flow_run_run_count", "expected_start_time", "start_time", "end_time", "total_run_time"),
+            *("flow_run_run_count", "expected_start_time", "next_scheduled_start_time", "start_time", "end_time"),
+            "total_run_time",
         ],
     )
 

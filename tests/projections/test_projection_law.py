@@ -13,6 +13,7 @@ from domain.commands.deployments import CreateDeployment, DeleteDeployment, Refe
 from domain.commands.flow_run_inputs import DeleteFlowRunInput, ResumeFlowRun, WriteFlowRunInput
 from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
 from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.commands.hand_outs import HandBackTaskRun, HandOutTaskRun, TakeTaskRun
 from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateLimit
 from domain.commands.slot_requests import ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
@@ -84,6 +85,10 @@ def _new_task_run(id: UUID, flow_run: UUID | None, type: str, tags: list[str]) -
     return command
 
 
+def _new_background_run(id: UUID, type: str) -> Command:
+    return create_task_run(None, id=id, dynamic_key=str(id), state=proposed(type, deferred=True))
+
+
 def _new_limit(id: UUID, name: str, slots: int, decay: float) -> Command:
     return CreateLimit(caller=CALLER, id=id, facts=LimitChanges(name=name, limit=slots, slot_decay_per_second=decay))
 
@@ -110,6 +115,10 @@ commands = st.one_of(
     asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, limit=counts, active_slots=counts)),
     asked(ResetLimit, limit=limit_names, task_runs=st.tuples(tasks)),
     asked(DeleteLimit, limit=limit_names),
+    st.builds(_new_background_run, tasks, types),
+    asked(HandOutTaskRun, id=tasks, subscriber=st.sampled_from("ab"), seconds=st.just(30.0)),
+    asked(TakeTaskRun, id=tasks, subscriber=st.sampled_from("ab")),
+    asked(HandBackTaskRun, id=tasks, subscriber=st.sampled_from("ab")),
     st.builds(_new_deployment, st.just(UUID(int=41)), st.none() | st.integers(1, 2)),
     asked(DeleteDeployment, id=st.just(UUID(int=41))),
     asked(SetTaskRunState, id=tasks, state=cached_states, force=forced),
