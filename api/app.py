@@ -1,6 +1,6 @@
 """The application: all routes on one database, with the queue and the connections that they share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -13,8 +13,10 @@ from api import openapi
 from api.answer import answer
 from api.block_secrets import Sealing
 from api.call import Services
+from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
+from api.herald import Herald, listening_connection
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
@@ -29,6 +31,7 @@ from api.routes import (
     deployment_bulk,
     deployments,
     events,
+    feed,
     flow_run_inputs,
     flow_runs,
     flows,
@@ -40,6 +43,7 @@ from api.routes import (
     saved_searches,
     schedules,
     task_runs,
+    task_workers,
     ui,
     variables,
     work_pools,
@@ -81,6 +85,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *work_pools.endpoints,
     *work_queues.endpoints,
     *collections.endpoints,
+    *feed.endpoints,
+    *task_workers.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -101,17 +107,22 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await services.reads.open()
         await services.queue.start()
+        await services.herald.start()
+        await services.client_events.start()
         shift.start()
         try:
             yield
         finally:
             await shift.stop()
+            await services.client_events.stop()
+            await services.herald.stop()
             await services.queue.stop()
             await services.reads.close()
 
     routes: list[BaseRoute] = [endpoint.route(services) for endpoint in (*ENDPOINTS, *EXPERIMENTAL)]
     routes.append(events.route(services))
     routes.append(worker_channel.route(services))
+    routes.extend((feed.route(services), logs.route(services), task_workers.route(services)))
     routes.extend(openapi.routes(ENDPOINTS))
     return Flowledger(routes=routes, lifespan=lifespan)
 
@@ -137,14 +148,14 @@ class Flowledger(Starlette):
         return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
-def _queue(settings: Settings, conninfo: str) -> CommandQueue:
+def _queue(settings: Settings, conninfo: str, committed: Callable[[], None]) -> CommandQueue:
     patience = settings.lock_timeout_seconds
 
     def open_ledger() -> Ledger:
         connection = LedgerConnection(conninfo, patience=patience)
         return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size)
 
-    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience)
+    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience, committed=committed)
 
 
 def _services(settings: Settings, conninfo: str) -> Services:
@@ -155,11 +166,14 @@ def _services(settings: Settings, conninfo: str) -> Services:
         patience=settings.lock_timeout_seconds,
     )
     key = settings.encryption_key
+    herald = Herald(reads, lambda: listening_connection(conninfo))
     return Services(
         settings,
-        _queue(settings, conninfo),
+        _queue(settings, conninfo, herald.tell),
         reads,
         flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
         sealing=Sealing(reads, None if key is None else key.get_secret_value()),
+        herald=herald,
+        client_events=ClientEventWriter(reads, herald),
     )

@@ -11,9 +11,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
 from api.block_secrets import Sealing
+from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
+from api.herald import Herald
 from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
@@ -24,8 +26,10 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Services:
-    """What all endpoints share: the settings, the command queue, what reads, runs by their ids together, and what seals
-    the data of blocks.
+    """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
+
+    `sealing` is what seals the data of blocks, `herald` spreads the word of what was committed, `client_events` keeps
+    events that are not the ledger's.
     """
 
     settings: Settings
@@ -34,6 +38,8 @@ class Services:
     flow_runs: Gathered
     task_runs: Gathered
     sealing: Sealing
+    herald: Herald
+    client_events: ClientEventWriter
 
 
 class Call:
@@ -58,6 +64,11 @@ class Call:
     def path(self) -> str:
         path: str = self._scope["path"]
         return path
+
+    @property
+    def base_url(self) -> str:
+        """Where the caller finds us, as it says itself."""
+        return f"{self._scope['scheme']}://{self.header(b'host') or 'localhost'}"
 
     @property
     def user_agent(self) -> str:

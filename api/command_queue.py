@@ -51,16 +51,24 @@ class CommandQueue:
     """The ledger thread and what waits for it.
 
     `patience` is how many seconds a command may wait for a store that does not answer; `give_up` is after how many
-    seconds without any progress callers are told so although the thread hangs in a call.
+    seconds without any progress callers are told so although the thread hangs in a call. `committed` is called, on the
+    event loop, after every batch of which something may have been committed.
     """
 
     def __init__(
-        self, open_ledger: Callable[[], Ledger], *, batch_size: int = 300, patience: float = 2.0, give_up: float = 5.0
+        self,
+        open_ledger: Callable[[], Ledger],
+        *,
+        batch_size: int = 300,
+        patience: float = 2.0,
+        give_up: float = 5.0,
+        committed: Callable[[], None] | None = None,
     ) -> None:
         self._open_ledger = open_ledger
         self._batch_size = batch_size
         self._patience = patience
         self._give_up = give_up
+        self._committed = committed
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._progress = time.monotonic()
@@ -192,6 +200,8 @@ class CommandQueue:
 
     def _deliver(self, results: "list[tuple[asyncio.Future[Answer], Outcome]]") -> None:
         self._progress = time.monotonic()
+        if self._committed is not None:
+            self._committed()
         for future, outcome in results:
             self._waiting_bytes -= self._pending.pop(future, 0)
             if future.done():

@@ -15,7 +15,7 @@ from domain.commands.command import Caller
 from domain.commands.task_runs import ReportTaskRunState
 from domain.states import State, StateDetails, StateType, default_name
 from domain.task_run import ReportedCounters, TaskRunFacts
-from domain.times import Time
+from projections.client_events import ClientEvent
 
 PREFIX = "prefect.task-run."
 
@@ -37,22 +37,6 @@ class Report(BaseModel):
     task_run: ReportedTaskRun
 
 
-class ClientEvent(BaseModel):
-    """An event as clients send it; `resource` and each of `related` are labels of one thing."""
-
-    id: UUID
-    occurred: Time
-    event: str
-    resource: dict[str, str]
-    related: list[dict[str, str]] = []
-    payload: Any = None
-    follows: UUID | None = None
-
-    @property
-    def is_task_run_report(self) -> bool:
-        return self.event.startswith(PREFIX) and self.resource.get("prefect.orchestration") == "client"
-
-
 EVENTS: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
 
 
@@ -66,9 +50,14 @@ def parse_event(frame: str) -> ClientEvent:
     return EVENTS.validate_json(frame)
 
 
+def is_report(event: ClientEvent) -> bool:
+    """Whether an event is the report of a task run by the client that orchestrates it."""
+    return event.event.startswith(PREFIX) and event.resource.get("prefect.orchestration") == "client"
+
+
 def report_of(event: ClientEvent, caller: Caller) -> ReportTaskRunState | None:
     """The command that takes a reported state down, or None for any other event. Raises pydantic.ValidationError."""
-    if not event.is_task_run_report:
+    if not is_report(event):
         return None
     report = Report.model_validate(event.payload)
     state, run = report.validated_state, report.task_run

@@ -18,6 +18,8 @@ PING = "flowledger.ping"
 """The type of the message by which an application learns of a held ping; `payload` is what the pong must carry."""
 PONG = "flowledger.pong"
 """The scope extension that holds the function by which an application answers a held ping."""
+CUT = "flowledger.cut"
+"""The scope extension that holds the function by which an application ends a connection whose client does not read."""
 
 
 class _HoldingConnection(ServerProtocol):
@@ -49,9 +51,12 @@ class HeldPongProtocol(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
-        if event.path.partition("?")[0] in HELD_PATHS and hasattr(self, "scope"):
+        if not hasattr(self, "scope"):
+            return
+        extensions: Any = self.scope["extensions"]
+        extensions[CUT] = {"cut": self.cut}
+        if event.path.partition("?")[0] in HELD_PATHS:
             self.conn.holding = True
-            extensions: Any = self.scope["extensions"]
             extensions[PONG] = {"send": self.send_pong}
 
     def handle_ping(self) -> None:
@@ -67,3 +72,16 @@ class HeldPongProtocol(WebSocketsSansIOProtocol):
             return
         self.conn.send_pong(payload)
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def cut(self, code: int, reason: str) -> None:
+        """End the connection although what was sent has not been taken: the client gets the code if it ever reads on.
+
+        Ending it in good order would wait for the client.
+        """
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            return
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -13,7 +13,7 @@ from domain.flow import Labels
 from domain.keys import Key
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
-from domain.states import State
+from domain.states import State, StateType
 from domain.times import Time
 
 
@@ -154,6 +154,47 @@ class TaskRunDeleted(Event):
     TOPIC: ClassVar[str] = "TaskRun.Deleted"
 
 
+class HandOut(BaseModel):
+    """To which subscriber a run in the background was handed, in which state; another may get it from `expires_at` on.
+
+    Without `expires_at` the subscriber has acknowledged it, and the run is its own for as long as it is in that state.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state_id: UUID
+    subscriber: str
+    expires_at: Time | None = None
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether the time to acknowledge it has run out."""
+        return self.expires_at is not None and self.expires_at <= at
+
+
+class TaskRunHandedOut(Event):
+    """A run in the background was handed to a subscriber, who has until `expires_at` to acknowledge it."""
+
+    TOPIC: ClassVar[str] = "TaskRun.HandedOut"
+
+    hand_out: HandOut
+
+
+class TaskRunTaken(Event):
+    """The subscriber that a run was handed to has acknowledged it: it is that subscriber's to run."""
+
+    TOPIC: ClassVar[str] = "TaskRun.Taken"
+
+    subscriber: str
+
+
+class TaskRunHandedBack(Event):
+    """The subscriber that a run was handed to went before it acknowledged it: the run may go to another at once."""
+
+    TOPIC: ClassVar[str] = "TaskRun.HandedBack"
+
+    subscriber: str
+
+
 class TaskRun(Run):
     """A task run, in a flow run or on its own."""
 
@@ -166,6 +207,7 @@ class TaskRun(Run):
         "flow_run_id",
         "flow_run_run_count",
         "followed",
+        "hand_out",
         "labels",
         "reported",
         "reports",
@@ -193,6 +235,7 @@ class TaskRun(Run):
         self.reported = False
         self.reports: set[UUID] = set()
         self.followed: set[UUID] = set()
+        self.hand_out: HandOut | None = None
         self.tips: dict[UUID, tuple[State, ReportedCounters | None]] = {}
 
     def fold(self, event: Event) -> None:
@@ -214,6 +257,13 @@ class TaskRun(Run):
                 pass
             case TaskRunUpdated():
                 self.name = event.name
+            case TaskRunHandedOut():
+                self.hand_out = event.hand_out
+            case TaskRunTaken():
+                if self.hand_out is not None:
+                    self.hand_out = self.hand_out.model_copy(update={"expires_at": None})
+            case TaskRunHandedBack():
+                self.hand_out = None
             case TaskRunDeleted():
                 self.deleted = True
             case _:
@@ -243,6 +293,25 @@ class TaskRun(Run):
         self.start_time = counters.start_time
         self.end_time = counters.end_time
         self.total_run_time = counters.total_run_time
+
+    @property
+    def handed_out(self) -> HandOut | None:
+        """The hand-out that stands; one of an earlier state means nothing any more."""
+        hand_out = self.hand_out
+        return hand_out if hand_out and self.state and hand_out.state_id == self.state.id else None
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """The time from which on the run may be handed to a subscriber; None for a run that waits for none.
+
+        Only deferred states wait for one: other scheduled runs are waited for by whoever runs them already.
+        """
+        state = self.state
+        if self.flow_run_id is not None or state is None or state.type is not StateType.SCHEDULED:
+            return None
+        if not state.state_details.deferred or (self.handed_out is not None and self.handed_out.expires_at is None):
+            return None
+        return state.state_details.scheduled_time or state.timestamp
 
     def related_ids(self) -> Iterable[UUID]:
         if self.flow_run_id is not None:

@@ -40,6 +40,7 @@ from projections.kept_rows import kept_document, kept_row
 from projections.rows import Row, RowChanges
 from projections.slot_rows import limit_row, project_slots
 from projections.tables import (
+    BACKGROUND_RUNS,
     BLOCK_DOCUMENTS,
     BLOCK_SCHEMAS,
     BLOCK_TYPES,
@@ -69,7 +70,6 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Deployment: (DEPLOYMENTS,),
     ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
     FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
-    TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS),
     Variable: (VARIABLES,),
     SavedSearch: (SAVED_SEARCHES,),
     BlockType: (BLOCK_TYPES,),
@@ -77,6 +77,7 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     BlockDocument: (BLOCK_DOCUMENTS,),
     WorkPool: (WORK_POOLS,),
     WorkQueue: (WORK_QUEUES,),
+    TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS, BACKGROUND_RUNS),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
@@ -99,6 +100,8 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 changes.write(table, {"id": aggregate.id, "doc": document_of(aggregate).decode()})
             if isinstance(aggregate, FlowRun) and aggregate.id in rewritten:
                 _rewrite_inputs(changes, aggregate)
+            if isinstance(aggregate, TaskRun) and aggregate.flow_run_id is None:
+                _project_waiting(changes, aggregate)
             if isinstance(aggregate, ConcurrencyLimit):
                 project_slots(changes, aggregate, events)
     for event in events:
@@ -223,6 +226,23 @@ def _pause_timeout(run: FlowRun) -> datetime | None:
     return run.state.state_details.pause_timeout
 
 
+def _project_waiting(changes: RowChanges, run: TaskRun) -> None:
+    """The row of a run in the background is there only while the run waits for a subscriber."""
+    scheduled_time = run.waits_until
+    if scheduled_time is None:
+        changes.drop(BACKGROUND_RUNS, {"task_run_id": run.id})
+        return
+    changes.write(
+        BACKGROUND_RUNS,
+        {
+            "task_run_id": run.id,
+            "task_key": run.task_key,
+            "scheduled_time": scheduled_time,
+            "held_until": run.handed_out.expires_at if run.handed_out else None,
+        },
+    )
+
+
 def _cached_row(event: TaskRunStateSet) -> Row:
     return {
         "task_run_id": event.originator_id,
@@ -273,6 +293,7 @@ def _state_row(owner: str, event: Event, state: State) -> Row:
         owner: event.originator_id,
         "version": event.originator_version,
         "id": state.id,
+        "name": state.name,
         "timestamp": state.timestamp,
         "doc": as_json(state).decode(),
     }

@@ -112,10 +112,23 @@ MAX_POSITION = "SELECT max(position) FROM ledger.events"
 NEW_IDENTITY = "UPDATE ledger.identity SET id = gen_random_uuid()"
 
 
+TELEMETRY = (
+    "logs",
+    "repeated_refusals",
+    "artifacts",
+    "artifact_keys",
+    "polls",
+    "workers",
+    "client_events",
+    "task_workers",
+)
+"""The tables of telemetry that speak of what is in the ledger."""
+
+
 def clear(read_tables: Iterable[str]) -> sql.Composed:
     """Empties the ledger, its telemetry and its read tables."""
     kept = [("ledger", name) for name in ("events", "seals", "keys", "answers")]
-    kept += [("telemetry", name) for name in ("logs", "repeated_refusals", "polls", "workers")]
+    kept += [("telemetry", name) for name in TELEMETRY]
     derived = [("read", name) for name in (*read_tables, "run_counts")]
     tables = [sql.Identifier(schema, name) for schema, name in [*kept, *derived]]
     return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from typing import Any
 
 import structlog
 from starlette.routing import WebSocketRoute
@@ -10,7 +11,6 @@ from api.call import Services
 from api.routes.websocket import Gone, Socket, websocket
 from api.task_run_events import BAD_EVENT, in_short, parse_event, report_of
 from api.websocket_protocol import PING
-from domain.commands.command import Answer
 from domain.errors import ForeignShape, StoreUnavailable
 
 IN_FLIGHT = 1_000
@@ -33,12 +33,12 @@ async def take_events(socket: Socket) -> None:
 
 
 class _Reports:
-    """The reports of one client that are not committed yet."""
+    """The reports and other events of one client that are not committed yet."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._queue = socket.services.queue
-        self._in_flight: deque[asyncio.Future[Answer]] = deque()
+        self._in_flight: deque[asyncio.Future[Any]] = deque()
 
     async def take_all(self) -> None:
         while True:
@@ -58,11 +58,14 @@ class _Reports:
     def _take(self, frame: str) -> None:
         caller = self._socket.caller
         try:
-            command = report_of(parse_event(frame), caller)
+            event = parse_event(frame)
+            command = report_of(event, caller)
         except BAD_EVENT as error:
             log.warning("an event was ignored", client=caller.actor, reason=in_short(error))
             return
-        if command is not None:
+        if command is None:
+            self._in_flight.append(self._socket.services.client_events.submit(event))
+        else:
             self._in_flight.append(self._queue.submit(command, len(frame)))
 
     async def _settle(self, left: int) -> None:
@@ -81,6 +84,6 @@ class _Reports:
             future.add_done_callback(_look)
 
 
-def _look(future: "asyncio.Future[Answer]") -> None:
+def _look(future: "asyncio.Future[Any]") -> None:
     if not future.cancelled():
         future.exception()

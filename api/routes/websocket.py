@@ -17,11 +17,12 @@ from api.call import Services, is_own_origin
 from api.dialect import dialect_of
 from api.endpoint import PREFIX
 from api.errors import UNAVAILABLE
-from api.websocket_protocol import PING, PONG
+from api.websocket_protocol import CUT, PING, PONG
 from domain.commands.command import Caller
 
 SUBPROTOCOL = "prefect"
 
+PROTOCOL_ERROR = 1002
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 LONGEST_REASON = 120
@@ -43,6 +44,7 @@ class Socket:
         self._receive = receive
         self._send = send
         self._subprotocols = scope.get("subprotocols", [])
+        self._cut = scope.get("extensions", {}).get(CUT, {}).get("cut")
         self._pong = scope.get("extensions", {}).get(PONG, {}).get("send")
         headers = HTTPConnection(scope).headers
         origin = headers.get("origin")
@@ -92,10 +94,23 @@ class Socket:
                 return message.get("text") or ""
             self.answer_ping(message)
 
+    async def receive_object(self) -> dict[str, Any]:
+        """The JSON object of the next frame; anything else counts as an empty one. Raises Gone."""
+        try:
+            content: Any = json.loads(await self.receive_text())
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
     async def send(self, content: Any) -> None:
         """Send content as one frame of JSON; bytes are JSON already."""
         text = content if isinstance(content, bytes) else to_json(content)
         await self._send({"type": "websocket.send", "text": text.decode()})
+
+    def cut(self, code: int, reason: str) -> None:
+        """End the connection of a client that does not take what it is sent."""
+        if self._cut is not None:
+            self._cut(code, reason[:LONGEST_REASON])
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection, telling the client why; nothing can be sent after that."""

@@ -130,7 +130,14 @@ class Explanation:
     opinions: tuple[Any, ...]
 
 
-Answer = Made | OrchestrationResult | Slots | Deleted | Explanation | None
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """The answer to a request to hand a run in the background out: whether it was."""
+
+    granted: bool
+
+
+Answer = Made | OrchestrationResult | Slots | Deleted | Explanation | HandedOut | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,13 @@ _RUN_COLUMNS = (
     ("total_run_time", "double precision"),
 )
 _DOCUMENT_COLUMNS = (("id", "uuid"), ("doc", "text"))
-_STATE_COLUMNS = (("version", "integer"), ("id", "uuid"), ("timestamp", "timestamptz"), ("doc", "text"))
+_STATE_COLUMNS = (
+    ("version", "integer"),
+    ("id", "uuid"),
+    ("name", "text"),
+    ("timestamp", "timestamptz"),
+    ("doc", "text"),
+)
 
 FLOWS = Table(
     "flows",
@@ -165,6 +171,17 @@ CACHED_RESULTS = Table(
     "cached_results",
     ("task_run_id", "version"),
     (("task_run_id", "uuid"), ("version", "integer"), ("cache_key", "text"), ("cached_at", "timestamptz")),
+    stream="task_run_id",
+)
+BACKGROUND_RUNS = Table(
+    "background_runs",
+    ("task_run_id",),
+    (
+        ("task_run_id", "uuid"),
+        ("task_key", "text"),
+        ("scheduled_time", "timestamptz"),
+        ("held_until", "timestamptz"),
+    ),
     stream="task_run_id",
 )
 CONCURRENCY_LIMITS = Table(
@@ -285,6 +302,7 @@ TABLES = (
     TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     CACHED_RESULTS,
+    BACKGROUND_RUNS,
     CONCURRENCY_LIMITS,
     CONCURRENCY_SLOTS,
     SNAPSHOTS,

@@ -3,6 +3,7 @@ CREATE TABLE read.task_run_states (
     task_run_id uuid        NOT NULL,
     version     integer     NOT NULL,
     id          uuid        NOT NULL,
+    name        text        COLLATE "C" NOT NULL,
     timestamp   timestamptz NOT NULL,
     doc         text        NOT NULL,
     -- The history of one run in order.
@@ -10,3 +11,7 @@ CREATE TABLE read.task_run_states (
 ) WITH (toast_tuple_target = 8160);
 -- Reading one state by its id.
 CREATE INDEX task_run_states_id ON read.task_run_states (id);
+-- The feed of events in order of time.
+CREATE INDEX task_run_states_timestamp ON read.task_run_states (timestamp, id);
+-- The same of events of one name.
+CREATE INDEX task_run_states_name ON read.task_run_states (name, timestamp, id);

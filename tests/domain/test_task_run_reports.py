@@ -4,12 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.commands.command import Command
+from domain.commands.task_runs import ReportTaskRunState
+from domain.ids import new_id
 from domain.run_policy import TaskRunPolicy
 from domain.states import State, StateType
 from domain.task_run import ReportedCounters, TaskRun, TaskRunCreated, TaskRunStateReported
+from tests.domain.conftest import CALLER, Desk, create_task_run
 
 RUN = UUID(int=7)
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -74,6 +78,40 @@ def test_with_a_report_missing_the_newest_by_the_clients_clock_wins(missing: int
 
     assert run.state is not None
     assert run.state.name == "Completed"
+
+
+courses = st.permutations(range(len(COURSE))).flatmap(
+    lambda order: st.lists(st.integers(0, len(COURSE) - 1), max_size=6).map(lambda again: [*order, *again])
+)
+"""Every step at least once, in any order; some again."""
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=courses, skew=skews, batched=st.booleans())
+def test_the_ledger_keeps_one_history_however_often_and_in_whatever_order_reports_come(
+    desk: Desk, order: list[int], skew: list[float], batched: bool
+) -> None:
+    id, facts = new_id(), create_task_run(None).facts
+    reports: list[Command] = []
+    for step in order:
+        told = report(step, skew[step])
+        told.pop("occurred_at")
+        # States of different runs have different ids.
+        state = told["state"].model_copy(update={"id": UUID(int=id.int ^ told["state"].id.int)})
+        follows = UUID(int=id.int ^ told["follows"].int) if told["follows"] else None
+        reports.append(
+            ReportTaskRunState(
+                caller=CALLER, id=id, facts=facts, state=state, follows=follows, counters=told["counters"]
+            )
+        )
+    for some in [reports] if batched else [[one] for one in reports]:
+        assert [outcome.error for outcome in desk.ledger.execute(lambda some=some: some)] == [None] * len(some)
+    run = desk.run(id)
+    assert isinstance(run, TaskRun)
+    assert run.state is not None
+    assert (run.state.name, run.run_count) == ("Completed", 2)
+    assert run.version == 1 + len(COURSE)
+    assert len(run.reports) == len(COURSE)
 
 
 def test_a_late_report_of_an_earlier_state_does_not_bring_the_run_back() -> None:

@@ -9,16 +9,30 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.block_document import BlockContent
+from domain.block_type import BlockTypeDescription
+from domain.commands.blocks import (
+    CreateBlockDocument,
+    CreateBlockSchema,
+    CreateBlockType,
+    DeleteBlockDocument,
+    DeleteBlockSchema,
+    DeleteBlockType,
+    UpdateBlockType,
+)
 from domain.commands.command import Command
 from domain.commands.deployments import CreateDeployment, DeleteDeployment, References
 from domain.commands.flow_run_inputs import DeleteFlowRunInput, ResumeFlowRun, WriteFlowRunInput
 from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunState, UpdateFlowRun
-from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.commands.flows import CreateFlow, DeleteFlow, UpdateFlow
+from domain.commands.hand_outs import HandBackTaskRun, HandOutTaskRun, TakeTaskRun
 from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateLimit
 from domain.commands.planning import PlannedRun, PlanRuns
+from domain.commands.saved_searches import SaveSearch
 from domain.commands.schedules import AddSchedules, ChangeSchedule, GivenSchedule, PauseDeployment, RemoveSchedule
 from domain.commands.slot_requests import ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
+from domain.commands.variables import CreateVariable, DeleteVariable, UpdateVariable
 from domain.commands.work_pools import CreateWorkPool, DeleteWorkPool, UpdateWorkPool
 from domain.commands.work_queues import CreateWorkQueue, DeleteWorkQueue, UpdateWorkQueue
 from domain.concurrency_limit import Holder, LimitChanges
@@ -29,6 +43,7 @@ from domain.run_policy import FlowRunPolicy
 from domain.schedules import CronSchedule, RRuleSchedule
 from domain.states import State, StateType
 from domain.task_run import ReportedCounters
+from domain.variable import VariableFacts
 from domain.work_pool import WorkPoolSettings
 from domain.work_queue import WorkQueueSettings
 from projections import statements
@@ -105,6 +120,10 @@ def _new_task_run(id: UUID, flow_run: UUID | None, type: str, tags: list[str]) -
     return command
 
 
+def _new_background_run(id: UUID, type: str) -> Command:
+    return create_task_run(None, id=id, dynamic_key=str(id), state=proposed(type, deferred=True))
+
+
 def _new_limit(id: UUID, name: str, slots: int, decay: float) -> Command:
     return CreateLimit(caller=CALLER, id=id, facts=LimitChanges(name=name, limit=slots, slot_decay_per_second=decay))
 
@@ -129,6 +148,12 @@ def _new_queue(id: UUID, pool: str | None, name: str, priority: int | None) -> C
     return CreateWorkQueue(caller=CALLER, id=id, pool_name=pool, settings=named, priority=priority)
 
 
+BLOCK_TYPE, BLOCK_SCHEMA = UUID(int=61), UUID(int=62)
+blocks = st.sampled_from([UUID(int=63), UUID(int=64)])
+variables = st.sampled_from("uv")
+descriptions = st.builds(BlockTypeDescription, description=st.none() | st.just("d"))
+
+
 def _new_deployment(
     id: UUID, slots: int | None, given: list[GivenSchedule], pool: str | None, queue: str | None
 ) -> Command:
@@ -148,7 +173,38 @@ def _planned(run: UUID, schedule: UUID, version: int, hours: int) -> Command:
     return PlanRuns(caller=CALLER, deployment_id=DEPLOYMENT, flow_id=FLOWS[0], version=version, planned=(planned,))
 
 
+def _new_block(id: UUID, name: str, refers_to: UUID | None) -> Command:
+    content = BlockContent(sealed="gAAAA", references={} if refers_to is None else {"inner": refers_to})
+    ids = {"block_type_id": BLOCK_TYPE, "block_schema_id": BLOCK_SCHEMA}
+    return CreateBlockDocument(caller=CALLER, id=id, name=name, is_anonymous=False, content=content, **ids)
+
+
+kept = st.one_of(
+    asked(CreateBlockType, id=st.just(BLOCK_TYPE), name=st.just("t"), slug=st.just("t"), description=descriptions),
+    asked(UpdateBlockType, id=st.just(BLOCK_TYPE), changes=descriptions),
+    asked(
+        CreateBlockSchema,
+        id=st.just(BLOCK_SCHEMA),
+        block_type_id=st.just(BLOCK_TYPE),
+        fields=st.just({"title": "t"}),
+        capabilities=st.just(["c"]),
+        version=st.just("1"),
+    ),
+    st.builds(_new_block, blocks, st.sampled_from("xy"), st.none() | blocks),
+    asked(DeleteBlockDocument, id=blocks),
+    asked(DeleteBlockSchema, id=st.just(BLOCK_SCHEMA)),
+    asked(DeleteBlockType, id=st.just(BLOCK_TYPE)),
+    asked(
+        CreateVariable, id=st.uuids(), facts=st.builds(VariableFacts, name=variables, value=st.none() | st.text("a"))
+    ),
+    asked(UpdateVariable, variable=variables, changes=st.builds(VariableFacts, name=variables)),
+    asked(DeleteVariable, variable=variables),
+    asked(SaveSearch, id=st.uuids(), name=variables, filters=st.just([])),
+    asked(DeleteFlow, id=st.just(FLOWS[1])),
+)
+
 commands = st.one_of(
+    kept,
     st.builds(_new_flow, st.sampled_from(FLOWS), st.sampled_from("ab")),
     asked(UpdateFlow, id=st.sampled_from(FLOWS), tags=tags),
     st.builds(_new_flow_run, runs, st.none() | tasks, types, tags, st.integers(0, 2), st.none() | st.just("k")),
@@ -173,6 +229,10 @@ commands = st.one_of(
     asked(RemoveSchedule, id=deployment, schedule_id=schedule_ids),
     asked(PauseDeployment, id=deployment, paused=st.booleans()),
     st.builds(_planned, st.uuids(), schedule_ids, st.integers(1, 6), st.integers(1, 3)),
+    st.builds(_new_background_run, tasks, types),
+    asked(HandOutTaskRun, id=tasks, subscriber=st.sampled_from("ab"), seconds=st.just(30.0)),
+    asked(TakeTaskRun, id=tasks, subscriber=st.sampled_from("ab")),
+    asked(HandBackTaskRun, id=tasks, subscriber=st.sampled_from("ab")),
     asked(SetTaskRunState, id=tasks, state=cached_states, force=forced),
     asked(SetFlowRunState, id=runs, state=types.map(proposed), force=forced),
     asked(SetTaskRunState, id=tasks, state=types.map(proposed), force=forced),

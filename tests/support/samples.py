@@ -56,7 +56,7 @@ class Sample:
 def read_samples() -> Iterator[Sample]:
     """All recorded exchanges over HTTP, in order of their names."""
     for file in sorted(FOLDER.glob("*_*.json")):
-        if not file.name[0].isupper():
+        if not file.name[0].isupper() or file.name.startswith("WS_"):
             continue
         for index, recorded in enumerate(json.loads(file.read_text())):
             asked, answered = recorded["request"], recorded["response"]
