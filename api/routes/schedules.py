@@ -142,8 +142,11 @@ async def set_schedule_active(call: Call) -> Answer:
     "/deployments/{id}/schedule",
     "Plan the runs that the active schedules of a deployment name, those of times past included",
     body=PlanBody,
+    answers=DONE,
 )
 async def schedule_deployment(call: Call, body: PlanBody) -> Answer:
+    if await call.services.reads.run(queries.read_deployment, call.id()) is None:
+        raise NotFound(Deployment.kind, call.id())
     settings = call.services.settings
     horizon = Horizon.of(settings, body.start_time or datetime.now(UTC))
     given: dict[str, Any] = {"until": body.end_time, "least": body.min_runs}

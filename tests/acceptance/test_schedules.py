@@ -89,7 +89,7 @@ def test_what_there_is_not_is_not_found(client: httpx.Client) -> None:
         answer = client.request(method, f"deployments/{id}/schedules/{other}", json=body)
         assert (answer.status_code, answer.json()) == (404, {"detail": "Schedule not found."})
     assert client.post(f"deployments/{other}/resume_deployment").status_code == 404
-    assert client.post(f"deployments/{other}/schedule", json={}).status_code == 200
+    assert client.post(f"deployments/{other}/schedule", json={}).status_code == 404
 
 
 def test_the_slugs_of_schedules_decide_what_a_change_is_about(client: httpx.Client) -> None:
