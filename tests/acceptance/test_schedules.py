@@ -80,6 +80,17 @@ def test_schedules_are_added_changed_and_removed(client: httpx.Client, service: 
     check_ledger(service.conninfo)
 
 
+def test_a_request_that_comes_again_adds_no_schedule_and_is_answered_as_before(client: httpx.Client) -> None:
+    id = make(client, schedules=[{"schedule": WEEKLY}])["id"]
+    body = [{"schedule": HOURLY}, {"schedule": DAILY}]
+    first, again = (
+        client.post(f"deployments/{id}/schedules", json=body, headers={"Idempotency-Key": "once"}) for _ in range(2)
+    )
+    assert (first.status_code, first.json()) == (201, again.json())
+    assert read(client, id)["schedules"][1:] == first.json()
+    assert client.post(f"deployments/{id}/schedules", json=[]).json() == []
+
+
 def test_what_there_is_not_is_not_found(client: httpx.Client) -> None:
     id, other = make(client)["id"], uuid4()
     no_deployment = {"detail": "Deployment not found."}
