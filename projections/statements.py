@@ -115,7 +115,7 @@ NEW_IDENTITY = "UPDATE ledger.identity SET id = gen_random_uuid()"
 def clear(read_tables: Iterable[str]) -> sql.Composed:
     """Empties the ledger, its telemetry and its read tables."""
     kept = [("ledger", name) for name in ("events", "seals", "keys", "answers")]
-    kept += [("telemetry", name) for name in ("logs", "repeated_refusals")]
+    kept += [("telemetry", name) for name in ("logs", "repeated_refusals", "deployment_polls")]
     derived = [("read", name) for name in (*read_tables, "run_counts")]
     tables = [sql.Identifier(schema, name) for schema, name in [*kept, *derived]]
     return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
