@@ -19,7 +19,9 @@ PREFIX = "/api"
 class IdConvertor(Convertor[str]):
     """The part of a path where an id stands: any word but those that are addresses of their own."""
 
-    regex = "(?!(?:filter|count|paginate|history|lateness|bulk_[a-z_]+|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
+    regex = (
+        "(?!(?:filter|count|paginate|history|lateness|bulk_[a-z_]+|get_[a-z_]+|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
+    )
 
     def convert(self, value: str) -> str:
         return value

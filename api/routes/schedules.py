@@ -15,7 +15,8 @@ from api.errors import Refused
 from api.routes.listing import page_of
 from api.schedule_bodies import MOST_RUNS, DeploymentScheduleCreate, DeploymentScheduleUpdate, PlanBody
 from api.services.scheduler import Horizon, later, plan_deployment
-from domain.commands.command import Command
+from domain.commands.command import Answer as CommandAnswer
+from domain.commands.command import Command, Made
 from domain.commands.schedules import AddSchedules, ChangeSchedule, PauseDeployment, RemoveSchedule
 from domain.deployment import Deployment
 from domain.errors import NotFound
@@ -38,13 +39,14 @@ class PollBody(BaseModel):
     limit: int | None = None
 
 
-async def _change(call: Call, command: Command) -> None:
-    """Execute a command on a schedule, and plan what follows from it. Raises Refused (404)."""
+async def _change(call: Call, command: Command) -> CommandAnswer:
+    """The answer to a command on a schedule; what follows from it is planned. Raises Refused (404)."""
     try:
-        await call.execute(command)
+        result = await call.execute(command)
     except NotFound as error:
         raise Refused(404, f"{error.kind} not found.") from None
     await plan_deployment(call, call.id())
+    return result
 
 
 async def _schedules(call: Call) -> list[dict[str, Any]]:
@@ -75,9 +77,14 @@ async def read_schedules(call: Call) -> Answer:
 )
 async def create_schedules(call: Call) -> Answer:
     given = tuple(schedule.given() for schedule in await call.parse_as(GIVEN))
-    await _change(call, AddSchedules(caller=call.caller, id=call.id(), given=given))
+    result = await _change(call, AddSchedules(caller=call.caller, id=call.id(), given=given))
+    if not isinstance(result, Made):
+        raise TypeError("A creation is answered by what was made")
+    schedules = from_json(result.document)["schedules"]
     new = {str(schedule.id) for schedule in given}
-    return answer([schedule for schedule in await _schedules(call) if schedule["id"] in new], 201)
+    # A request that came before has its schedules under the ids they got then: they were the last at that time.
+    added = [schedule for schedule in schedules if schedule["id"] in new] or schedules[len(schedules) - len(given) :]
+    return answer(added, 201)
 
 
 @endpoints.add(
@@ -142,8 +149,11 @@ async def set_schedule_active(call: Call) -> Answer:
     "/deployments/{id}/schedule",
     "Plan the runs that the active schedules of a deployment name, those of times past included",
     body=PlanBody,
+    answers=DONE,
 )
 async def schedule_deployment(call: Call, body: PlanBody) -> Answer:
+    if await call.services.reads.run(queries.read_deployment, call.id()) is None:
+        raise NotFound(Deployment.kind, call.id())
     settings = call.services.settings
     horizon = Horizon.of(settings, body.start_time or datetime.now(UTC))
     given: dict[str, Any] = {"until": body.end_time, "least": body.min_runs}

@@ -6,7 +6,7 @@ from itertools import islice
 from uuid import UUID
 
 from domain import keys
-from domain.commands.command import CommandOnOne
+from domain.commands.command import CommandOnOne, Made
 from domain.commands.flow_runs import delete_run
 from domain.deployment import (
     Deployment,
@@ -110,8 +110,9 @@ def replace_schedules(session: Session, deployment: Deployment, given: Sequence[
 def update_schedules(session: Session, deployment: Deployment, given: Sequence[GivenSchedule]) -> None:
     """Change the schedules of a deployment by their slugs where all have one, else give it these in their place.
 
-    Schedules whose slugs are not given stay then. Raises SlugsMissing where only those that are given lack slugs, and
-    SlugConflict where two are to replace the same or one would take the slug of another. Source: server 3.9.1.
+    Schedules whose slugs are not given stay then. Raises SlugsMissing where only those that are given lack slugs,
+    SlugConflict where two are to replace the same or one would take the slug of another, SlugTaken and ScheduleMissing.
+    Source: server 3.9.1.
     """
     by_slug = {schedule.settings.slug: schedule for schedule in deployment.schedules.values()}
     if not by_slug or None in by_slug:
@@ -119,6 +120,7 @@ def update_schedules(session: Session, deployment: Deployment, given: Sequence[G
         return
     if any(new.slug is None for new in given):
         raise SlugsMissing
+    require_free_slugs((), (new.slug for new in given))
     replaced = [new.replaces for new in given if new.replaces is not None]
     for new in given:
         if new.replaces is not None and (
@@ -148,11 +150,12 @@ class AddSchedules(CommandOnOne):
 
     given: tuple[GivenSchedule, ...]
 
-    def decide(self, session: Session) -> None:
+    def decide(self, session: Session) -> Made:
         deployment = session.get(Deployment, self.id)
         require_free_slugs(deployment.schedules.values(), (new.slug for new in self.given))
         for new in self.given:
             add_schedule(session, deployment, new)
+        return Made(deployment.id, created=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,13 +31,20 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def service(
-    postgres: EmbeddedPostgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    postgres: EmbeddedPostgres,
+    template_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
-    """A server for all tests of a module: they must not depend on what others left in it."""
+    """A server for all tests of a module: they must not depend on what others left in it.
+
+    A module may say in `SETTINGS` how it is to be set.
+    """
     name = f"service_{uuid4().hex}"
     _execute(postgres, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template_database)
     conninfo = make_conninfo(postgres.conninfo, dbname=name)
-    with serving(tmp_path_factory.mktemp("service") / "server.log", database_url=conninfo) as server:
+    settings = getattr(request.module, "SETTINGS", {})
+    with serving(tmp_path_factory.mktemp("service") / "server.log", database_url=conninfo, **settings) as server:
         yield Service(server, conninfo)
     _execute(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
 

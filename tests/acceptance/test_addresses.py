@@ -22,10 +22,12 @@ ID = "5121a062-fecc-420f-9ec3-440761f290fb"
 """An id of nothing."""
 
 
-BODIES: dict[str, dict[str, Any]] = {
+BODIES: dict[str, Any] = {
     "set_state": {"state": {"type": "RUNNING"}},
     "explain_state": {"state": {"type": "RUNNING"}},
     "input": {"key": "key", "value": "value"},
+    "schedules": [],
+    "bulk": [],
 }
 """What must be sent to an address, by the last word of it."""
 
@@ -33,13 +35,15 @@ BODIES: dict[str, dict[str, Any]] = {
 def methods_at(path: str) -> set[str]:
     """The methods by which an address is served, where that of one thing may be that of another as well."""
     asked = address(path)
-    patterns = {re.sub(r"{(key|name)}", "[^/]+", other.replace("{id}", ID)): METHODS[other] for other in METHODS}
+    patterns = {
+        re.sub(r"{(key|name)}", "[^/]+", re.sub(r"{(id|schedule_id)}", ID, other)): METHODS[other] for other in METHODS
+    }
     return set().union(*(methods for pattern, methods in patterns.items() if re.fullmatch(pattern, asked)))
 
 
 def address(path: str) -> str:
     """The path to something that there is not."""
-    return path.replace("{id}", ID).replace("{name}", "none").replace("{key}", "none")
+    return path.replace("{id}", ID).replace("{schedule_id}", ID).replace("{name}", "none").replace("{key}", "none")
 
 
 def test_the_description_that_is_published_is_that_of_what_is_served(client: httpx.Client) -> None:

@@ -22,7 +22,7 @@ from tests.support.stored_events import Stored, of_run, read_events, state_names
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCENARIOS = Path(__file__).parents[1] / "data" / "scenarios"
-OF_BOTH = ("a_hello", "c_subflow", "d_map", "g_tag_concurrency", "h_pause", "o_inputs")
+OF_BOTH = ("a_hello", "c_subflow", "d_map", "g_tag_concurrency", "h_pause", "i_cancel", "j_serve", "o_inputs")
 OF_CLIENT = {2: OF_BOTH, 3: (*OF_BOTH, "b_retries", "f_cache")}
 REQUIREMENTS = {2: CLIENT_2, 3: CLIENT_3}
 ALL = [(client, scenario) for client, scenarios in OF_CLIENT.items() for scenario in scenarios]
@@ -160,3 +160,18 @@ def test_the_ledger_holds_what_a_paused_flow_asked_and_what_it_was_answered(play
     assert written["paused-1-response"] == '{"n":5,"name":"y"}'
     assert written["paused-2-response"] == "{}"
     assert written["paused-2-description"] == '"again"'
+
+
+@pytest.mark.parametrize("client", OF_CLIENT)
+def test_the_ledger_holds_who_planned_a_run_and_who_ran_it(played: Played, client: int) -> None:
+    planned = [run for run in played.events if run.topic == "FlowRun.Created" and "schedule_id" in run.facts]
+    assert {run.facts["actor"] for run in planned} == {"flowledger/scheduler"}
+    run_by = [
+        event
+        for run in planned
+        for event in played.of(run)
+        if event.topic == "FlowRun.StateSet" and event.facts["actor"].startswith(f"prefect/{client}.")
+    ]
+    assert {"Pending", "Running", "Completed"} <= set(state_names(run_by))
+    times = [run.facts["idempotency_key"] for run in planned]
+    assert len(set(times)) == len(times)

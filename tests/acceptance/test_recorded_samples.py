@@ -87,7 +87,8 @@ World = dict[str, str]
 def client(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server that may be emptied, for every sample has the ledger to itself."""
     folder: Path = tmp_path_factory.mktemp("samples")
-    with serving(folder / "log", data_dir=folder / "data", allow_clear=True) as server, server.client() as client:
+    settings = {"allow_clear": True, "services_enabled": False}
+    with serving(folder / "log", data_dir=folder / "data", **settings) as server, server.client() as client:
         yield client
 
 

@@ -10,6 +10,8 @@ from tests.support.replay import NotPrepared, Replay
 
 EXPERIMENTS = list(read_experiments())
 DEFECTS = read_defects()
+SETTINGS = {"services_enabled": False}
+"""Pauses that timed out stay as they are: what is recorded is what becomes of them when somebody asks."""
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,17 @@ def test_schedules_are_added_changed_and_removed(client: httpx.Client, service: 
     check_ledger(service.conninfo)
 
 
+def test_a_request_that_comes_again_adds_no_schedule_and_is_answered_as_before(client: httpx.Client) -> None:
+    id = make(client, schedules=[{"schedule": WEEKLY}])["id"]
+    body = [{"schedule": HOURLY}, {"schedule": DAILY}]
+    first, again = (
+        client.post(f"deployments/{id}/schedules", json=body, headers={"Idempotency-Key": "once"}) for _ in range(2)
+    )
+    assert (first.status_code, first.json()) == (201, again.json())
+    assert read(client, id)["schedules"][1:] == first.json()
+    assert client.post(f"deployments/{id}/schedules", json=[]).json() == []
+
+
 def test_what_there_is_not_is_not_found(client: httpx.Client) -> None:
     id, other = make(client)["id"], uuid4()
     no_deployment = {"detail": "Deployment not found."}
@@ -89,7 +100,7 @@ def test_what_there_is_not_is_not_found(client: httpx.Client) -> None:
         answer = client.request(method, f"deployments/{id}/schedules/{other}", json=body)
         assert (answer.status_code, answer.json()) == (404, {"detail": "Schedule not found."})
     assert client.post(f"deployments/{other}/resume_deployment").status_code == 404
-    assert client.post(f"deployments/{other}/schedule", json={}).status_code == 200
+    assert client.post(f"deployments/{other}/schedule", json={}).status_code == 404
 
 
 def test_the_slugs_of_schedules_decide_what_a_change_is_about(client: httpx.Client) -> None:
