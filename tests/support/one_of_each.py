@@ -1,4 +1,4 @@
-"""One flow, one deployment, one flow run and one task run of it, and the addresses of operations on them."""
+"""One flow, one deployment, one flow run and one task run of it, one work queue, and the addresses of operations."""
 
 import httpx
 
@@ -16,6 +16,7 @@ def make_one_of_each(client: httpx.Client) -> dict[str, str]:
         "deployments": deployment,
         "flow_runs": flow_run,
         "task_runs": client.post("task_runs/", json=task_run).json()["id"],
+        "work_queues": client.post("work_queues/", json={"name": "one of each"}).json()["id"],
     }
 
 
