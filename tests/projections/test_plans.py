@@ -12,10 +12,11 @@ from psycopg import AsyncConnection
 
 from api.embedded_postgres import EmbeddedPostgres
 from domain.ids import new_id
-from projections import graph, history, pages, planning, queries, upkeep
+from projections import graph, history, pages, planning, queries, scheduled_work, upkeep, work
 from projections.connection import session_options
-from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter
+from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter, WorkPoolFilter
 from projections.lists import Page
+from projections.scheduled_work import Asked
 from projections.sorting import FlowRunSort, TaskRunSort
 from scripts.benchmarking.dataset import DAY
 from scripts.benchmarking.seeding import seed
@@ -103,6 +104,15 @@ ASKED: dict[str, tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str,
             ),
             "deployments": DeploymentFilter.model_validate({"id": {"any_": [ONE]}}),
         },
+    ),
+    "flow runs that a worker may start": (scheduled_work.read_scheduled, (ONE, None, Asked(200, before=DAY)), {}),
+    "work pools": (work.read_pools, (), {"limit": 200}),
+    "work queues": (work.read_queues, (), {"limit": 200}),
+    "the slots of a work queue": (work.read_queue, (ONE,), {}),
+    "flow runs of a work pool": (
+        queries.read_listed,
+        (RUNS, page, by_start),
+        {"work_pools": WorkPoolFilter.model_validate({"name": {"any_": ["a pool"]}})},
     ),
     "flow runs to mark late": (upkeep.overdue_runs, (DAY, 500), {}),
     "flow runs paused too long": (upkeep.runs_paused_too_long, (DAY, 500), {}),
