@@ -84,8 +84,20 @@ SELECT convert_to({begin_time}, 'UTF8'), convert_to({end_time}, 'UTF8'), convert
             ',"name":', (doc::json -> 'name')::text, '}}'),
         ',' ORDER BY timestamp, version
     ) FROM read.flow_run_states WHERE flow_run_id = run.id
-), ''), 'UTF8')
+), ''), 'UTF8'), EXISTS (SELECT 1 FROM telemetry.artifacts WHERE flow_run_id = run.id)
 FROM read.flow_runs AS run WHERE run.id = %(id)s
+"""
+
+_ARTIFACTS = """
+SELECT task_run_id::text, convert_to(concat(
+    '{{"id":"', id, '","created":', {created},
+    ',"key":', coalesce(to_json(key)::text, 'null'), ',"type":', to_json(type),
+    ',"is_latest":', to_json(key IS NULL OR EXISTS (
+        SELECT 1 FROM telemetry.artifact_keys WHERE latest_id = artifacts.id
+    )),
+    ',"data":', coalesce(CASE WHEN type = 'progress' THEN data::text END, 'null'), '}}'
+), 'UTF8')
+FROM telemetry.artifacts WHERE flow_run_id = %(id)s AND type <> 'result' ORDER BY created, id LIMIT %(most)s
 """
 
 READ_DEPENDENCIES = (
@@ -104,6 +116,9 @@ READ_RUN = (
     .format(begin_time=_time("run.begin_time"), end_time=_time("run.end_time"), timestamp=_time("timestamp"))
     .as_string(None)
 )
+
+
+READ_ARTIFACTS = sql.SQL(_ARTIFACTS).format(created=_time("created")).as_string(None)
 
 
 async def read_task_run_dependencies(connection: AsyncConnection, flow_run_id: UUID) -> bytes | None:
@@ -135,15 +150,29 @@ async def read_graph(
     nodes = [Node(*row) for row in await cursor.fetchall()]
     if sum(node.is_shown for node in nodes) > most:
         raise GraphTooLarge(flow_run_id, most)
-    begin, end, states = run
-    roots, drawn = _drawn(nodes)
-    return b'{"start_time":%s,"end_time":%s,"root_node_ids":[%s],"nodes":[%s],"artifacts":[],"states":[%s]}' % (
+    begin, end, states, has_artifacts = run
+    artifacts = await _artifacts(connection, flow_run_id, most) if has_artifacts else {}
+    roots, drawn = _drawn(nodes, artifacts)
+    return b'{"start_time":%s,"end_time":%s,"root_node_ids":[%s],"nodes":[%s],"artifacts":[%s],"states":[%s]}' % (
         begin,
         end,
         roots,
         drawn,
+        b",".join(artifacts.get(None, ())),
         states,
     )
+
+
+async def _artifacts(connection: AsyncConnection, flow_run_id: UUID, most: int) -> dict[str | None, list[bytes]]:
+    """The artifacts of a flow run by task run, under None its own; results, which clients keep as artifacts too, are
+    left out.
+    """
+    asked = {"id": flow_run_id, "most": most}
+    cursor = await connection.execute(READ_ARTIFACTS, asked, prepare=True, binary=True)
+    found: dict[str | None, list[bytes]] = {}
+    for task_run_id, artifact in await cursor.fetchall():
+        found.setdefault(task_run_id, []).append(artifact)
+    return found
 
 
 class Node(NamedTuple):
@@ -157,8 +186,8 @@ class Node(NamedTuple):
     facts: bytes
 
 
-def _drawn(nodes: Sequence[Node]) -> tuple[bytes, bytes]:
-    """The ids of the nodes without parents, and all nodes with their edges, as the insides of JSON arrays.
+def _drawn(nodes: Sequence[Node], artifacts: Mapping[str | None, Sequence[bytes]]) -> tuple[bytes, bytes]:
+    """The ids of the nodes without parents, and all nodes with edges and artifacts, as the insides of JSON arrays.
 
     Nodes come, and are named by others, in the order in which they began.
     """
@@ -181,13 +210,14 @@ def _drawn(nodes: Sequence[Node]) -> tuple[bytes, bytes]:
         if not parents[place]:
             roots.append(id)
         drawn.append(
-            b'[%s,%s,"parents":[%s],"children":[%s],"encapsulating":[%s],"artifacts":[]}]'
+            b'[%s,%s,"parents":[%s],"children":[%s],"encapsulating":[%s],"artifacts":[%s]}]'
             % (
                 id,
                 node.facts,
                 b",".join([edges[parent] for parent in parents[place]]),
                 b",".join([edges[child] for child in children[place]]),
                 b",".join([edges[around] for around in _places(node.encapsulating, places)]),
+                b",".join(artifacts.get(node.task_id, ())),
             )
         )
     return b",".join(roots), b",".join(drawn)

@@ -129,6 +129,20 @@ def test_the_dependency_map_tells_which_results_cannot_be_tracked(client: httpx.
     assert [node["untrackable_result"] for node in told] == [False, True, False]
 
 
+def test_artifacts_stand_with_what_put_them_up(client: httpx.Client, run: str) -> None:
+    id = task(client, run, "with artifacts")
+    client.post(f"task_runs/{id}/set_state", json={"state": {"type": "RUNNING"}})
+    kinds = [("flow", None, "markdown"), ("task", id, "table"), ("task", id, "progress"), ("flow", None, "result")]
+    for key, task_run, kind in kinds:
+        body = {"key": key, "type": kind, "data": {"d": 1}, "flow_run_id": run, "task_run_id": task_run}
+        assert client.post("artifacts/", json=body).status_code == 201
+    graph = client.get(f"flow_runs/{run}/graph-v2").json()
+    (node,) = (node for node_id, node in graph["nodes"] if node_id == id)
+    seen = [(found["key"], found["type"], found["is_latest"], found["data"]) for found in node["artifacts"]]
+    assert seen == [("task", "table", False, None), ("task", "progress", True, {"d": 1})]
+    assert [found["type"] for found in graph["artifacts"]] == ["markdown"]
+
+
 @pytest.mark.parametrize(("path", "words"), [("graph", "with id {} not found"), ("graph-v2", "{} not found")])
 def test_there_is_no_graph_of_an_unknown_run(client: httpx.Client, path: str, words: str) -> None:
     unknown = str(uuid4())

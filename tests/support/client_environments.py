@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PINS_2_7 = Path(__file__).parents[1] / "data" / "scenarios" / "constraints-2.7.12.txt"
+
 CLIENT_2 = ("prefect==2.20.25", "anyio==4.9.0", "griffe<1", "aiohttp")
 """The last 2.x client; newer releases of the two libraries break it."""
+
+CLIENT_2_7 = ("prefect==2.7.12", "cachetools", "aiohttp", *PINS_2_7.read_text().split())
+"""The last client of Orion, with what there was in its time."""
 
 CLIENT_3 = ("prefect>=3.8,<4", "aiohttp")
 """The newest 3.x client that the index resolves on the day the environment is made."""
