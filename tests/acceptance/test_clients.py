@@ -5,6 +5,7 @@ The scripts are recorded test material: each checks through its own client that 
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,8 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """Run all scripts, those of one client one after the other, on one server with an embedded PostgreSQL."""
     folder = tmp_path_factory.mktemp("clients")
+    # 2.20 serves only what lies below the directory it is started in.
+    scripts = shutil.copytree(SCENARIOS, folder / "scripts")
     played = Played()
     # Pauses that time out are ended by the rule that the client meets, not by the service that looks for them.
     late = {"pause_expiry_interval_seconds": 3600}
@@ -78,7 +81,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
         def run_all(client: int) -> None:
             for scenario in SCRIPTS[client]:
-                played.outputs[client, scenario] = run_script(client, scenario, server.api, folder)
+                played.outputs[client, scenario] = run_script(client, scripts / f"{scenario}.py", server.api)
 
         with ThreadPoolExecutor() as clients:
             list(clients.map(run_all, SCRIPTS))
@@ -88,13 +91,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     yield played
 
 
-def run_script(client: int, scenario: str, api: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+def run_script(client: int, script: Path, api: str) -> "subprocess.CompletedProcess[str]":
     """Run a script in the environment of its client, which is told nothing but where the API is."""
-    home = folder / f"home{client}"
+    home = script.parent / f"home{client}"
     home.mkdir(exist_ok=True)
     settings = {"PATH": os.environ["PATH"], "HOME": str(home), "PREFECT_HOME": str(home), "PREFECT_API_URL": api}
-    command = [str(client_python(REQUIREMENTS[client])), str(SCENARIOS / f"{scenario}.py")]
-    return subprocess.run(command, cwd=home, env=settings, capture_output=True, text=True, timeout=300)
+    command = [str(client_python(REQUIREMENTS[client])), str(script)]
+    return subprocess.run(command, cwd=script.parent, env=settings, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(("client", "scenario"), ALL)
@@ -195,5 +198,7 @@ def test_the_ledger_holds_who_planned_a_run_and_who_ran_it(played: Played, clien
         if event.topic == "FlowRun.StateSet" and event.facts["actor"].startswith(f"prefect/{client}.")
     ]
     assert {"Pending", "Running", "Completed"} <= set(state_names(run_by))
-    times = [run.facts["idempotency_key"] for run in planned]
+    # What was planned and deleted again, because its schedule was paused, may have been planned anew.
+    deleted = {event.id for event in played.events if event.topic == "FlowRun.Deleted"}
+    times = [run.facts["idempotency_key"] for run in planned if run.id not in deleted]
     assert len(set(times)) == len(times)
