@@ -156,15 +156,14 @@ def test_a_follower_gets_what_there_was_and_then_what_comes_in_recorded_frames(
     async def go() -> list[dict[str, Any]]:
         async with following_events(service.server, **of(run)) as connection:
             events = await told_events(connection, 2)
-            for name in ("Suspended", "Cancelling"):
-                type = "PAUSED" if name == "Suspended" else "CANCELLING"
-                state = {"state": {"type": type, "name": name}, "force": True}
+            for name in ("Cancelling", "Cancelled"):
+                state = {"state": {"type": name.upper(), "name": name}, "force": True}
                 await asyncio.to_thread(client.post, f"flow_runs/{run}/set_state", json=state)
                 events += await told_events(connection, 1)
             return events
 
     events = asyncio.run(go())
-    assert names(events) == ["Pending", "Running", "Suspended", "Cancelling"]
+    assert names(events) == ["Pending", "Running", "Cancelling", "Cancelled"]
     recorded = [frame["data"] for frame in json.loads(FRAMES.read_text()) if "data" in frame]
     shape = next(frame["event"] for frame in recorded if frame["type"] == "event")
     shape["related"] = shape["related"][:1]
