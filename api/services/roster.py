@@ -15,6 +15,7 @@ def services_of(settings: Settings) -> list[Service]:
     if not settings.services_enabled:
         return []
     log_retention = Service("log-retention", settings.retention_interval_seconds, upkeep.delete_old_logs)
+    event_retention = Service("event-retention", settings.retention_interval_seconds, upkeep.delete_old_events)
     return [
         Service("counter-folding", FOLDING_SECONDS, fold_counters),
         Service(scheduler.NAME, settings.scheduler_interval_seconds, scheduler.plan_runs),
@@ -23,4 +24,5 @@ def services_of(settings: Settings) -> list[Service]:
         Service("cancellation", settings.cancellation_interval_seconds, upkeep.clean_up_cancelled),
         Service("foreman", settings.foreman_interval_seconds, look_after_workers),
         *([log_retention] if settings.log_retention_days else []),
+        *([event_retention] if settings.event_retention_days else []),
     ]

@@ -8,6 +8,7 @@ from api.services.service import Tools
 from domain.commands.command import Command
 from domain.commands.upkeep import CancelSubflowRun, CancelTaskRun, EndCancelling, EndPause, MarkLate
 from projections import upkeep
+from projections.client_events import forget_client_events
 
 T = TypeVar("T")
 
@@ -66,6 +67,15 @@ async def delete_old_logs(tools: Tools, now: datetime) -> str:
     while deleted := await upkeep.delete_logs(tools.connection, before, limit):
         number += deleted
     return f"deleted {number} log lines"
+
+
+async def delete_old_events(tools: Tools, now: datetime) -> str:
+    """Delete the events of clients that are older than they are to be kept, so many at a time."""
+    before = now - timedelta(days=tools.settings.event_retention_days)
+    limit, number = tools.settings.service_batch_size, 0
+    while deleted := await forget_client_events(tools.connection, before, limit):
+        number += deleted
+    return f"deleted {number} events"
 
 
 async def _each(tools: Tools, find: Callable[[int], Awaitable[Sequence[T]]], command: Callable[[T], Command]) -> int:

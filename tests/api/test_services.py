@@ -23,6 +23,7 @@ from domain.deployment import DeploymentSettings, ScheduleChanges
 from domain.ids import new_id
 from domain.schedules import IntervalSchedule, Schedule
 from projections import service_states
+from projections.client_events import ClientEvent, write_client_events
 from projections.logs import LogCreate, ids_for, write_logs
 from tests.checks import check_ledger
 from tests.domain.conftest import CALLER, Clock, Desk, clock, desk, ledger, proposed
@@ -185,6 +186,26 @@ def test_old_log_lines_are_deleted_and_no_others(conninfo: str, clock: Clock) ->
         return [row[0] for row in await cursor.fetchall()]
 
     assert with_tools(conninfo, clock, use, log_retention_days=1, service_batch_size=2) == ["0.5", "0.9"]
+
+
+def test_old_events_of_clients_are_deleted(conninfo: str, clock: Clock) -> None:
+    events = [
+        ClientEvent(
+            id=new_id(),
+            occurred=clock.time - timedelta(days=age),
+            event=str(age),
+            resource={"prefect.resource.id": "x"},
+        )
+        for age in (0.5, 0.9, 1.1, 3, 7)
+    ]
+
+    async def use(tools: Tools) -> list[str]:
+        await write_client_events(tools.connection, events)
+        assert await upkeep.delete_old_events(tools, clock()) == "deleted 3 events"
+        cursor = await tools.connection.execute("SELECT event FROM telemetry.client_events ORDER BY occurred DESC")
+        return [row[0] for row in await cursor.fetchall()]
+
+    assert with_tools(conninfo, clock, use, event_retention_days=1, service_batch_size=2) == ["0.5", "0.9"]
 
 
 def test_counters_are_added_up(conninfo: str, desk: Desk, clock: Clock) -> None:
