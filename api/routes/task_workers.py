@@ -43,6 +43,12 @@ AT_ONCE = 20
 
 SEEN_EVERY = 10.0
 
+MOST_FRAMES = 10
+"""Most frames of a client that wait to be looked at; one is the answer to a run, and no more are asked for."""
+
+GONE = "gone"
+"""What counts as said by a client that went."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -108,7 +114,9 @@ class _Subscriber:
         self._identifier = subscription.client_id
         self._connection = new_id()
         self._name = f"{subscription.client_id}/{self._connection}"
-        self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=10)
+        self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gone = False
+        self._busy = False
 
     async def serve(self) -> None:
         """Serve until the client goes or says that it quits. Raises Gone."""
@@ -117,6 +125,10 @@ class _Subscriber:
         serving = asyncio.create_task(self._hand_out_all())
         try:
             done, _ = await asyncio.wait({reading, serving}, return_when=asyncio.FIRST_COMPLETED)
+            if serving not in done and self._busy:
+                # What the client said before it went still counts, an acknowledgement above all.
+                await asyncio.wait({serving})
+                done = {serving}
             if serving in done:
                 serving.result()
         finally:
@@ -126,12 +138,14 @@ class _Subscriber:
             await self._go()
 
     async def _read(self) -> None:
-        """Take what the client says, until it goes."""
+        """Take what the client says, until it goes or says more than anybody asked for."""
         try:
-            while True:
-                await self._frames.put(await self._socket.receive_object())
+            while self._frames.qsize() < MOST_FRAMES:
+                self._frames.put_nowait(await self._socket.receive_object())
         except Gone:
-            return
+            pass
+        self._gone = True
+        self._frames.put_nowait({"type": GONE})
 
     async def _be_seen(self) -> None:
         while True:
@@ -150,7 +164,7 @@ class _Subscriber:
     async def _hand_out_all(self) -> None:
         herald = self._services.herald
         herald.listen()
-        while not herald.stopping:
+        while not herald.stopping and not self._gone:
             word = herald.next_word
             try:
                 waiting = await self._services.reads.run(waiting_runs, self._keys, datetime.now(UTC), AT_ONCE)
@@ -172,6 +186,15 @@ class _Subscriber:
 
         Whatever goes wrong in between, the run is taken back.
         """
+        self._busy = True
+        try:
+            return await self._hand_out_one(id)
+        finally:
+            self._busy = False
+
+    async def _hand_out_one(self, id: UUID) -> bool | None:
+        if self._gone:
+            return False
         if not await self._hold(id, HELD_SECONDS):
             return None
         acknowledged = False
@@ -189,6 +212,8 @@ class _Subscriber:
         finally:
             if not acknowledged:
                 self._take_back(id)
+        if said == GONE:
+            return False
         if said == "quit":
             await self._socket.close(NORMAL, "")
         else:
