@@ -26,7 +26,7 @@ PROTOCOL_ERROR = 1002
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 LONGEST_REASON = 120
-"""Characters of a reason for closing; a close frame has room for no more than 123 bytes (RFC 6455, section 5.5)."""
+"""Bytes of a reason for closing; a close frame has room for no more than 123 (RFC 6455, section 5.5)."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,11 +110,11 @@ class Socket:
     def cut(self, code: int, reason: str) -> None:
         """End the connection of a client that does not take what it is sent."""
         if self._cut is not None:
-            self._cut(code, reason[:LONGEST_REASON])
+            self._cut(code, _short(reason))
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection, telling the client why; nothing can be sent after that."""
-        await self._send({"type": "websocket.close", "code": code, "reason": reason[:LONGEST_REASON]})
+        await self._send({"type": "websocket.close", "code": code, "reason": _short(reason)})
 
     def answer_ping(self, message: Message) -> None:
         """Send the pong to a ping that was held."""
@@ -158,3 +158,7 @@ def _is_auth(message: Message) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and content.get("type") == "auth"
+
+
+def _short(reason: str) -> str:
+    return reason.encode()[:LONGEST_REASON].decode(errors="ignore")

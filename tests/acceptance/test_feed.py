@@ -193,7 +193,11 @@ def test_a_follower_may_do_without_what_there_was(service: Service, client: http
 
 @pytest.mark.parametrize(
     "first",
-    ["", "[]", "null", '{"type":"auth"}', '{"type":"filter"}', '{"type":"filter","filter":{"nope":1}}', "{" * 9999],
+    [
+        *("", "[]", "null", '{"type":"auth"}', '{"type":"filter"}', '{"type":"filter","filter":{"nope":1}}'),
+        '{"type":"filter","filter":{"%s":1}}' % ("\N{LATIN SMALL LETTER E WITH ACUTE}" * 200),
+        "{" * 9999,
+    ],
 )
 @pytest.mark.parametrize("path", ["/events/out", "/logs/out"])
 def test_who_does_not_begin_with_a_filter_is_turned_away(service: Service, path: str, first: str) -> None:
