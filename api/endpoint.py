@@ -20,7 +20,8 @@ class IdConvertor(Convertor[str]):
     """The part of a path where an id stands: any word but those that are addresses of their own."""
 
     regex = (
-        "(?!(?:filter|count|paginate|history|lateness|bulk_[a-z_]+|get_[a-z_]+|(?:in|de)crement(?:-with-lease)?)$)[^/]+"
+        "(?!(?:filter|count|paginate|history|lateness|(?:bulk|get|install)_[a-z_]+|(?:in|de)crement(?:-with-lease)?)$)"
+        "[^/]+"
     )
 
     def convert(self, value: str) -> str:
