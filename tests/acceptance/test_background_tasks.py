@@ -162,7 +162,7 @@ def test_those_who_subscribed_are_shown_until_they_go(service: Service, client: 
             subscribing(service.server, "shown-b", client_id="two"),
         ):
             await asyncio.to_thread(wait_until, lambda: workers("shown-b") == ["one", "two"])
-            assert workers("shown-a", "not-there") == ["one"]
+            assert workers("shown-a", "asked-for-by-nobody") == ["one"]
             assert set(workers()) >= {"one", "two"}
 
     asyncio.run(go())
