@@ -31,6 +31,11 @@ SELECT first_position, last_position, recorded_at, hash FROM ledger.seals
 WHERE last_position > %s AND last_position <= coalesce(%s, 9223372036854775807) ORDER BY last_position
 """
 
+_UNSEALED = """
+SELECT min(position), max(position) FROM ledger.events
+WHERE position > (SELECT coalesce(max(last_position), 0) FROM ledger.seals)
+"""
+
 _EVENTS = """
 SELECT position, originator_id::text, originator_version, topic, state FROM ledger.events
 WHERE position >= %s AND position <= coalesce(%s, 9223372036854775807) ORDER BY position
@@ -40,11 +45,22 @@ WHERE position >= %s AND position <= coalesce(%s, 9223372036854775807) ORDER BY 
 def check_log(scene: Scene) -> Iterator[Part]:
     """What is found of positions, times and seals, part by part."""
     bounds = [row[0] for row in scene.connection.execute(_BOUNDS, [ROWS_PER_PART])]
-    return scene.look(look_at_log, list(zip([FIRST, *bounds], [*bounds, None], strict=True)))
+    yield from scene.look(look_at_log, list(zip([FIRST, *bounds], [*bounds, None], strict=True)))
+    yield {SEALS.name: look_behind_seals(scene.connection)}
+
+
+def look_behind_seals(connection: psycopg.Connection) -> Found:
+    """What is found behind the last seal, where nothing should be."""
+    found = Found()
+    row = connection.execute(_UNSEALED).fetchone()
+    if row is not None and row[0] is not None:
+        sentence = f"No seal covers {numbers(*row)}, at the end of the log: it was added, or its seal removed."
+        found.add(Finding(sentence, *row))
+    return found
 
 
 def look_at_log(connection: psycopg.Connection, after: int, until: int | None) -> Part:
-    """What is found between two positions; without an end this is the last part.
+    """What is found between two positions, without an end up to the last one.
 
     A seal that covers events of two parts is checked with the one it ends in.
     """
@@ -74,7 +90,9 @@ class _Log:
         seal = next(seals, None)
         # Where seals are missing there may be many events that no seal here can be held against.
         begins = sealed + 1 if seal is not None and seal[0] == sealed + 1 else self._after + 1
-        self._events = rows(self._connection, "log", _EVENTS, [min(begins, self._after), self._until])
+        # The time of the event before is that of its seal, where it has one.
+        start = begins if begins == sealed + 1 and self._after != FIRST else self._after
+        self._events = rows(self._connection, "log", _EVENTS, [start, self._until])
         self._advance()
         while self._ahead is not None and self._ahead[0] < begins:
             self._take()
@@ -88,13 +106,8 @@ class _Log:
             self._judge(sealed, first, last, digest.hash() == stored)
             self._compare(recorded_at, f"The seal that ends at position {last}", last)
             sealed, hash, seal = last, stored, next(seals, None)
-        left = self._ahead[0] if self._ahead is not None else None
         while self._ahead is not None:
             self._take()
-        if left is not None and self._until is None:
-            where = numbers(left, self._position)
-            sentence = f"No seal covers {where}, at the end of the log: what is there was added, or its seal removed."
-            self.seals.add(Finding(sentence, left, self._position))
 
     def _judge(self, sealed: int, first: int, last: int, fits: bool) -> None:
         """What is to be said of a seal, where the one before it ends at `sealed`."""

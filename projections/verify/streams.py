@@ -163,12 +163,12 @@ class _Keys:
             claimed.add(self._take())
         if aggregate is None:
             return
-        held = {(kind.encode(), key.encode()) for kind, key in held_keys(aggregate)}
+        held = {(kind.encode(), text.encode()) for kind, text in held_keys(aggregate)}
         for key in sorted(claimed - held):
             why = "which was deleted" if aggregate.deleted else "which does not hold it"
             self._found.add(_about(key, id, f"stands for {aggregate.kind.lower()} {id}, {why}."))
         for key in sorted(held - claimed):
-            other = self._connection.execute(_STANDS_FOR, key).fetchone()
+            other = self._connection.execute(_STANDS_FOR, [part.decode() for part in key]).fetchone()
             instead = "is not claimed" if other is None else f"stands for {other[0]} instead"
             self._found.add(_about(key, id, f"is that of {aggregate.kind.lower()} {id} and {instead}."))
 

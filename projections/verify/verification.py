@@ -95,7 +95,7 @@ def verify(
             for part in inspection.look(moment):
                 for name, more in part.items():
                     found[name].take(more)
-                done += part[inspection.measure.name].looked_at
+                done += part.get(inspection.measure.name, Found()).looked_at
                 progress(min(done, total), total)
         _explain(moment, found)
         checked = [Checked(check, found[check.name]) for inspection in todo for check in inspection.checks]
