@@ -124,15 +124,19 @@ def _print(console: Console, report: Report, show: int, seconds: float) -> None:
     if report.grown_by is not None:
         console.print(_growth(report.grown_by))
     outcome = "Nothing is wrong" if not report.number else f"{report.number:,} {_findings(report.number)}"
-    console.print(f"{outcome}; it took {seconds:.1f} s. To verify the end next time, keep elsewhere and give:")
-    console.print(f"--expect {head.position}:{head.hash.hex()}")
+    console.print(f"{outcome}; it took {seconds:.1f} s.")
+    if not report.number:
+        console.print("To find out next time whether the end was removed, keep this elsewhere and give it back:")
+        console.print(f"--expect {head.position}:{head.hash.hex()}")
 
 
 def _print_findings(console: Console, checked: Checked, show: int) -> None:
     found = checked.found
     if not found.number:
         return
-    console.print(f"{checked.check.law} But ({checked.check.name}):")
+    console.print(
+        f"{checked.check.name}: {found.number:,} {_findings(found.number)}. {checked.check.law}", style="bold"
+    )
     for finding in found.findings[:show]:
         console.print(f"- {finding.sentence}")
     rest = found.number - min(show, len(found.findings))

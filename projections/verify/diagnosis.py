@@ -24,6 +24,11 @@ SELECT position, originator_id::text, originator_version, topic, state FROM ledg
 WHERE position >= %s AND position <= %s ORDER BY position
 """
 
+_OF_STREAMS = """
+SELECT position FROM ledger.events
+WHERE position >= %s AND position <= %s AND originator_id = ANY(%s) ORDER BY position LIMIT %s
+"""
+
 MOST_NAMED = 10
 """How many positions one sentence names."""
 
@@ -36,7 +41,9 @@ def explained(
     One that only follows from another, that the hash of the seal before it was changed, is left out. `others` are what
     other checks found.
     """
-    named = sorted({(f.first, f.last if f.last is not None else f.first) for f in others if f.first is not None})
+    known = list(others)
+    named = {(f.first, f.last if f.last is not None else f.first) for f in known if f.first is not None}
+    streams = list({f.stream for f in known if f.first is None and f.stream is not None})
     excused: int | None = None
     for finding in sorted(broken, key=lambda finding: finding.first or 0):
         first, last = finding.first, finding.last
@@ -48,8 +55,10 @@ def explained(
         seal = _Broken(connection, first, last)
         if seal.only_hash_changed:
             excused = last + 1
-        inside = [(a, b) for a, b in named if a <= last and b >= first]
-        yield Finding(seal.sentence(inside), first, last)
+        found = connection.execute(_OF_STREAMS, [first, last, streams, MOST_NAMED])
+        inside = {*named, *((position, position) for (position,) in found)}
+        suspects = sorted((max(a, first), min(b, last)) for a, b in inside if a <= last and b >= first)
+        yield Finding(seal.sentence(suspects), first, last)
 
 
 @dataclass(slots=True)
@@ -67,13 +76,17 @@ class _Broken:
         before = near[0].hash if near[0].last < first else GENESIS
         after = near[-1] if near[-1].last > last else None
         self._found: list[tuple[int, str]] = []
+        self._missing: list[int] = []
+        expected = first
         digest = Digest(before)
         for position, id, version, topic, state in rows(connection, "broken", _EVENTS, [first, last]):
             digest.cover(id, version, topic, state)
+            self._missing.extend(range(expected, min(position, expected + MOST_NAMED)))
+            expected = position + 1
             if len(self._found) < MOST_NAMED:
                 event = f"{topic.decode(errors='replace')}, version {version} of {id.decode()}"
                 self._found.append((position, event))
-        self.is_last = after is None
+        self._missing.extend(range(expected, min(last + 1, expected + MOST_NAMED)))
         self.only_hash_changed = self._events_changed = False
         if after is not None:
             stored = next(near.hash for near in near if near.last == last)
@@ -84,7 +97,7 @@ class _Broken:
             self.only_hash_changed, self._events_changed = (each.hash() == after.hash for each in fits)
 
     def sentence(self, named: list[tuple[int, int]]) -> str:
-        """What is known of it; `named` are the positions within it that other checks found something of."""
+        """What is known of it; `named` are those places within it that other checks found something of."""
         first, last = self._first, self._last
         where = numbers(first, last)
         if self.only_hash_changed:
@@ -94,8 +107,9 @@ class _Broken:
         maybe = "" if self._events_changed else " (or the hash of the seal was)"
         if first == last:
             return f"The event at position {first} ({self._found[0][1]}) was changed{maybe}."
-        said = (
-            f"At least one of the events at {where}, which were sealed together, was changed, added or removed{maybe}"
-        )
-        places = ", ".join(numbers(max(a, first), min(b, last)) for a, b in named[:MOST_NAMED])
+        if self._missing:
+            gone = ", ".join(map(str, self._missing[:MOST_NAMED]))
+            return f"Of the events at {where}, which were sealed together, some are missing: {gone}."
+        said = f"Of the events at {where}, which were sealed together, one or more was changed, added or removed{maybe}"
+        places = ", ".join(numbers(*place) for place in named[:MOST_NAMED])
         return f"{said}; other checks speak of {places}." if places else f"{said}."

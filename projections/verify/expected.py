@@ -10,7 +10,7 @@ from projections.seals import GENESIS
 from projections.verify.findings import Check, Finding, Found
 
 EXPECTED = Check(
-    "expected head", "heads", "The head that was noted down elsewhere is one that the ledger has or once had."
+    "expected head", "head", "The head that was noted down elsewhere is one that the ledger has or once had."
 )
 
 
@@ -43,8 +43,8 @@ def check_expected(connection: psycopg.Connection, head: Head, expected: Expecte
         found.add(Finding(sentence, position, position))
     elif noted is not None and noted > head.position:
         sentence = (
-            f"The log ends at position {head.position}, but reached {noted} when its head was noted down:"
-            f" {numbers_gone(head.position + 1, noted)}, with their seals."
+            f"The seals end at position {head.position}, but reached {noted} when the head was noted down:"
+            f" what came after {head.position} was removed, or its seals were."
         )
         found.add(Finding(sentence, head.position + 1, noted))
     else:
@@ -55,10 +55,6 @@ def check_expected(connection: psycopg.Connection, head: Head, expected: Expecte
         )
         found.add(Finding(sentence, noted, noted))
     return found, None
-
-
-def numbers_gone(first: int, last: int) -> str:
-    return f"the event at position {first} is gone" if first == last else f"the events at {first} to {last} are gone"
 
 
 def _position_of(connection: psycopg.Connection, hash: bytes) -> int | None:
