@@ -10,6 +10,7 @@ from typing import Annotated
 import psycopg
 import typer
 from pydantic import SecretStr
+from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -43,6 +44,9 @@ def rebuild_projections(
         bool, typer.Option("--swap/--no-swap", help="Let what is made take the place of the tables in use.")
     ] = True,
     show: Annotated[int, typer.Option(min=0, help="Most differences that are shown.")] = 10,
+    json: Annotated[
+        bool, typer.Option("--json", help="Say what became of it in JSON, all differences included.")
+    ] = False,
 ) -> None:
     """Make the read tables anew from the ledger, whether or not a server runs on it.
 
@@ -61,7 +65,10 @@ def rebuild_projections(
         raise _failed(str(refusal)) from None
     except psycopg.Error as error:
         raise _failed(f"The read tables cannot be rebuilt: {first_line(error)}") from None
-    _print(rebuilt, show)
+    if json:
+        sys.stdout.buffer.write(to_json(rebuilt, indent=2) + b"\n")
+    else:
+        _print(rebuilt, show)
     raise typer.Exit(DIFFERENT if rebuilt.differences else DONE)
 
 

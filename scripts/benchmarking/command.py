@@ -24,6 +24,7 @@ from scripts.benchmarking.measurement import Target, Window
 from scripts.benchmarking.postgres import USUAL_BINARIES, NoPostgres
 from scripts.benchmarking.query_comparison import QueryPlan, query_table, query_windows
 from scripts.benchmarking.ratios import ratios
+from scripts.benchmarking.rebuilds import RebuildFailed, RebuildPlan, rebuild_table, rebuild_windows
 from scripts.benchmarking.report import (
     JsonLines,
     describe,
@@ -257,3 +258,35 @@ def queries(
         raise typer.Exit(1) from None
     console.print(query_table(measured))
     _finish(console, lines, measured)
+
+
+@app.command()
+def rebuild(
+    postgres_bin: Annotated[Path, typer.Option(help="Folder of PostgreSQL's programs.")] = USUAL_BINARIES,
+    flow_runs: Annotated[
+        int, typer.Option(min=100, help="Flow runs in the ledger; 162,000 make 1,000,000 events.")
+    ] = 162_000,
+    transitions: Annotated[float, typer.Option(min=1, help="Transitions a second that go on.")] = 200.0,
+    seconds: Annotated[float, typer.Option(min=1, help="For how long the load is measured by itself.")] = 15.0,
+    repetitions: RepetitionsOption = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that fold.")] = 2,
+    output: OutputOption = None,
+) -> None:
+    """Measure rebuilds of the read tables, verified, while transitions go on.
+
+    Exit status 1 when an answer was bad or the tables differ afterwards from what the events make.
+    """
+    console, lines = _console(), JsonLines(output or _new_output())
+    plan = RebuildPlan(flow_runs, transitions, seconds, repetitions, jobs)
+    measured = []
+    try:
+        with _stopped_by_signals():
+            for window in rebuild_windows(plan, postgres_bin):
+                lines.write("rebuild", asdict(window))
+                measured.append(window)
+    except (NoPostgres, ServerDidNotStart, RebuildFailed) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    console.print(rebuild_table(measured))
+    console.print(f"All records: {lines.path}", soft_wrap=True)
+    raise typer.Exit(any(window.bad_answers or window.differences_afterwards for window in measured))

@@ -65,6 +65,11 @@ def echo(target: Target, connections: int, timing: Timing) -> Window:
     return window
 
 
+def lifecycles(target: Target, count: int) -> list[Chain]:
+    """Chains that take so many runs, made now, from SCHEDULED through PENDING and RUNNING to COMPLETED."""
+    return _lifecycle_chains(target.api, _make_runs(target, _new_token("lifecycle"), "SCHEDULED", count))
+
+
 WORKLOADS: dict[str, Callable[[Target, int, Timing], Window]] = {
     "create": create,
     "lifecycle": lifecycle,
