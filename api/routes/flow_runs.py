@@ -11,6 +11,7 @@ from api.call import Call
 from api.endpoint import Endpoints
 from api.job_variables import check_variables
 from api.routes.answers import explained, found, made, orchestrated
+from api.routes.audit import read_past
 from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, listed, number, paginated
 from domain.commands.command import Deleted
 from domain.commands.flow_runs import (
@@ -23,7 +24,7 @@ from domain.commands.flow_runs import (
 )
 from domain.errors import JobVariablesUnchecked
 from domain.flow import Labels
-from domain.flow_run import FlowRunChanges, FlowRunFacts
+from domain.flow_run import FlowRun, FlowRunChanges, FlowRunFacts
 from domain.ids import new_id
 from projections import queries
 
@@ -60,9 +61,17 @@ async def explain_flow_run_state(call: Call, body: SetStateBody) -> Answer:
     )
 
 
-@endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})
+@endpoints.add(
+    "GET",
+    "/flow_runs/{id}",
+    "Read a flow run; with `as_of`, as it was after the event of that version or at that time",
+    answers={200: "The flow run", 404: NONE},
+    options=("as_of",),
+)
 async def read_flow_run(call: Call) -> Answer:
-    id = call.id()
+    id, as_of = call.id(), call.query("as_of")
+    if as_of is not None:
+        return await read_past(call, FlowRun, id, as_of)
     return found(await call.services.flow_runs.read(id), "Flow run")
 
 
