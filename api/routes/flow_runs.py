@@ -12,7 +12,17 @@ from api.endpoint import Endpoints
 from api.job_variables import check_variables
 from api.routes.answers import explained, found, made, orchestrated
 from api.routes.audit import read_past
-from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, listed, number, paginated
+from api.routes.listing import (
+    CountFlowRuns,
+    FilterFlowRuns,
+    PaginateFlowRuns,
+    listed,
+    listed_past,
+    number,
+    number_past,
+    paginated,
+    paginated_past,
+)
 from domain.commands.command import Deleted
 from domain.commands.flow_runs import (
     CreateFlowRun,
@@ -96,11 +106,15 @@ async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
 
 @endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
 async def read_flow_runs(call: Call, body: FilterFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await listed_past(call, body.as_of, body)
     return await listed(call, queries.LISTED_FLOW_RUNS, body)
 
 
 @endpoints.add("POST", "/flow_runs/count", "Count flow runs", body=CountFlowRuns, answers={200: "Their number"})
 async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await number_past(call, body.as_of, body)
     return await number(call, queries.LISTED_FLOW_RUNS, body)
 
 
@@ -108,6 +122,8 @@ async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
     "POST", "/flow_runs/paginate", "List flow runs by pages", body=PaginateFlowRuns, answers={200: "One page"}
 )
 async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await paginated_past(call, body.as_of, body)
     return await paginated(call, queries.LISTED_FLOW_RUNS, body)
 
 
