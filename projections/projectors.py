@@ -270,7 +270,7 @@ def _run_columns(run: Run) -> Row:
         "tag_keys": keys_of_tags(run.tags),
         "created": run.created,
         "state_id": state.id if state else None,
-        "state_type": state.type if state else None,
+        "state_type": state.type.value if state else None,
         "state_name": state.name if state else None,
         "state_timestamp": state.timestamp if state else None,
         "start_time": run.start_time,
