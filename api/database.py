@@ -10,13 +10,14 @@ import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from api.embedded.directories import DataDirectory, default_data_directory
 from api.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
 from api.settings import Settings
 
 OLDEST_SERVER = 14
 CONNECT_SECONDS = 5
 
-Reason = Literal["invalid", "unreachable", "too_old", "read_only", "not_utf8", "no_tables", "embedded"]
+Reason = Literal["invalid", "unreachable", "too_old", "read_only", "not_utf8", "no_tables", "no_ledger", "embedded"]
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,24 @@ def open_database(settings: Settings) -> Iterator[Database]:
             yield Database(server.conninfo, server)
     except EmbeddedPostgresFailed as error:
         raise DatabaseUnusable("embedded", str(error.data_dir or ""), str(error)) from error
+
+
+@contextmanager
+def open_ledger(settings: Settings) -> Iterator[Database]:
+    """Hold the database that `settings` name if there is a ledger in it; nothing is made where there is none.
+
+    Raises `DatabaseUnusable`.
+    """
+    if settings.database_url is None:
+        directory = settings.data_dir or default_data_directory()
+        if not DataDirectory(directory).cluster.exists():
+            raise DatabaseUnusable("no_ledger", str(directory), f"There is no ledger in {directory}.")
+    with open_database(settings) as database:
+        name = describe(database.conninfo)
+        with psycopg.connect(database.conninfo) as connection:
+            if connection.execute("SELECT to_regclass('ledger.seals')").fetchone() == (None,):
+                raise DatabaseUnusable("no_ledger", name, f"There is no ledger in the database ({name}).")
+        yield database
 
 
 def check_database(conninfo: str, oldest_server: int = OLDEST_SERVER) -> None:

@@ -1,29 +1,19 @@
 """The command `flowledger`: one function a command; the work itself is done elsewhere."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from api.server import serve as serve_api
-from api.settings import Settings
 from api.version import VERSION
 from scripts.benchmarking.command import app as benchmark
+from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.replaying.command import replay_run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(benchmark, name="benchmark")
-
-
-def option_for(setting: str, note: str = "") -> Any:
-    """Make the command-line option that takes the place of a setting, described in the setting's own words."""
-    field = Settings.model_fields[setting]
-    default = f" Default: {field.default}." if field.default is not None else ""
-    return typer.Option(help=f"{field.description}{default} {note}".strip(), show_default=False)
-
-
-SEEN_BY_OTHERS = "Other users can see arguments: give a password only in FLOWLEDGER_DATABASE_URL."
 
 
 @app.callback()
@@ -54,18 +44,7 @@ def version() -> None:
     print(VERSION)
 
 
-def read_settings(**options: Any) -> Settings:
-    """Read the settings, with the options that were given taking the place of the environment.
-
-    Ends the process with exit code 1 and one line for each setting that is wrong.
-    """
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_context=False, include_input=False):
-            setting = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"FLOWLEDGER_{setting} cannot be used: {problem['msg']}.", file=sys.stderr)
-        raise typer.Exit(1) from None
+app.command()(replay_run)
 
 
 def main() -> None:

@@ -1,0 +1,33 @@
+"""Options of the command line that take the place of settings, and the settings that come of them."""
+
+import sys
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from api.settings import Settings
+
+
+def option_for(setting: str, note: str = "") -> Any:
+    """Make the command-line option that takes the place of a setting, described in the setting's own words."""
+    field = Settings.model_fields[setting]
+    default = f" Default: {field.default}." if field.default is not None else ""
+    return typer.Option(help=f"{field.description}{default} {note}".strip(), show_default=False)
+
+
+SEEN_BY_OTHERS = "Other users can see arguments: give a password only in FLOWLEDGER_DATABASE_URL."
+
+
+def read_settings(**options: Any) -> Settings:
+    """Read the settings, with the options that were given taking the place of the environment.
+
+    Ends the process with exit code 1 and one line for each setting that is wrong.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+            setting = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"FLOWLEDGER_{setting} cannot be used: {problem['msg']}.", file=sys.stderr)
+        raise typer.Exit(1) from None
