@@ -82,7 +82,7 @@ class Life:
 def read_life(connection: Connection, id: UUID, moment: Moment, now: datetime, *, check: bool = False) -> Life | None:
     """The life of a run up to a moment, with all proposals decided again on `check`; None where there was no such run.
 
-    How long a run has been in the state it is in is told as of `now`, or as of the moment where that is a time.
+    How long a run has been in the state it is in is told as of that moment, or as of `now` where it is not past.
     """
     first = connection.execute(FIRST_TOPIC, [id]).fetchone()
     kind = None if first is None else kind_of(first[0])
@@ -97,7 +97,7 @@ def read_life(connection: Connection, id: UUID, moment: Moment, now: datetime, *
         return None
     steps = list(_steps(known, _decider(connection) if check else None))
     run = kind.replay(id, (step.event for step in steps))
-    at = moment.time or now
+    at = moment.time or (now if moment.version is None else run.updated)
     return Life(run, steps, _stays(steps, run, at), _document(connection, run, at))
 
 

@@ -225,6 +225,8 @@ def _standing(life: Life) -> Text:
 
 def _check_summary(life: Life) -> Text:
     decided = [step.again for step in life.steps if step.again is not None]
+    if not decided:
+        return Text("There is no proposal to decide again.")
     unknown = sum(again.unknown is not None for again in decided)
     told = f"{len(decided)} {'proposal' if len(decided) == 1 else 'proposals'} decided again: "
     told += f"{len(decided) - unknown - life.differing} as then, {life.differing} otherwise"
