@@ -17,8 +17,8 @@ from projections.audit import event_fields
 from projections.documents import as_json
 from scripts.replaying.life import Again, Life, Step
 
-NARROW = 110
-"""Characters below which proposals and reasons are put into fewer columns."""
+NARROW, NARROW_TO_CHECK = 110, 130
+"""Characters below which proposals and reasons are put into fewer columns: else some would not be seen at all."""
 
 COLOURS = {"ACCEPT": "green", "REJECT": "yellow", "WAIT": "cyan", "ABORT": "red"}
 NOTHING = "-"
@@ -54,7 +54,8 @@ def _step_fields(step: Step) -> dict[str, Any]:
 
 def print_life(console: Console, life: Life, *, checked: bool) -> None:
     """Print a life as a person reads it."""
-    parts = [_heading(life), _steps(life, checked, narrow=console.width < NARROW), _stays(life), _standing(life)]
+    narrow = console.width < (NARROW_TO_CHECK if checked else NARROW)
+    parts = [_heading(life), _steps(life, checked, narrow=narrow), _stays(life), _standing(life)]
     if checked:
         parts.append(_check_summary(life))
     for part in parts:
