@@ -17,7 +17,7 @@ from projections.audit import event_fields
 from projections.documents import as_json
 from scripts.replaying.life import Again, Life, Step
 
-NARROW, NARROW_TO_CHECK = 110, 130
+NARROW, NARROW_TO_CHECK = 110, 150
 """Characters below which proposals and reasons are put into fewer columns: else some would not be seen at all."""
 
 COLOURS = {"ACCEPT": "green", "REJECT": "yellow", "WAIT": "cyan", "ABORT": "red"}
