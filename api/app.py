@@ -17,6 +17,7 @@ from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.herald import Herald, listening_connection
+from api.metrics import Metrics
 from api.reads import Gathered, Reads
 from api.routes import (
     admin,
@@ -39,6 +40,7 @@ from api.routes import (
     global_limits,
     graphs,
     histories,
+    ledger,
     logs,
     run_states,
     saved_searches,
@@ -76,6 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *concurrency_limits.endpoints,
     *global_limits.endpoints,
     *admin.endpoints,
+    *ledger.endpoints,
     *block_types.endpoints,
     *block_schemas.endpoints,
     *block_documents.endpoints,
@@ -150,14 +153,16 @@ class Flowledger(Starlette):
         return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
-def _queue(settings: Settings, conninfo: str, committed: Callable[[], None]) -> CommandQueue:
+def _queue(settings: Settings, conninfo: str, metrics: Metrics, committed: Callable[[], None]) -> CommandQueue:
     patience = settings.lock_timeout_seconds
 
     def open_ledger() -> Ledger:
         connection = LedgerConnection(conninfo, patience=patience)
         return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size)
 
-    return CommandQueue(open_ledger, batch_size=settings.batch_size, patience=patience, committed=committed)
+    return CommandQueue(
+        open_ledger, batch_size=settings.batch_size, patience=patience, committed=committed, batches=metrics.batches
+    )
 
 
 def _services(settings: Settings, conninfo: str) -> Services:
@@ -169,13 +174,15 @@ def _services(settings: Settings, conninfo: str) -> Services:
     )
     key = settings.encryption_key
     herald = Herald(reads, lambda: listening_connection(conninfo))
+    metrics = Metrics()
     return Services(
         settings,
-        _queue(settings, conninfo, herald.tell),
+        _queue(settings, conninfo, metrics, herald.tell),
         reads,
         flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
         sealing=Sealing(reads, None if key is None else key.get_secret_value()),
         herald=herald,
         client_events=ClientEventWriter(reads, herald),
+        metrics=metrics,
     )

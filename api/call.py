@@ -16,6 +16,7 @@ from api.command_queue import CommandQueue
 from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
 from api.herald import Herald
+from api.metrics import Metrics
 from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
@@ -29,7 +30,7 @@ class Services:
     """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
 
     `sealing` is what seals the data of blocks, `herald` spreads the word of what was committed, `client_events` keeps
-    events that are not the ledger's.
+    events that are not the ledger's, `metrics` is what this process counts.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Services:
     sealing: Sealing
     herald: Herald
     client_events: ClientEventWriter
+    metrics: Metrics
 
 
 class Call:

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from api.metrics import COMMANDS, Distribution
 from domain.answers import Outcome
 from domain.commands.command import Answer, Command
 from domain.errors import ForeignShape, StoreUnavailable
@@ -52,7 +53,8 @@ class CommandQueue:
 
     `patience` is how many seconds a command may wait for a store that does not answer; `give_up` is after how many
     seconds without any progress callers are told so although the thread hangs in a call. `committed` is called, on the
-    event loop, after every batch of which something may have been committed.
+    event loop, after every batch of which something may have been committed. `batches` takes note of how many commands
+    were decided at a time.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class CommandQueue:
         patience: float = 2.0,
         give_up: float = 5.0,
         committed: Callable[[], None] | None = None,
+        batches: Distribution | None = None,
     ) -> None:
         self._open_ledger = open_ledger
         self._batch_size = batch_size
         self._patience = patience
         self._give_up = give_up
         self._committed = committed
+        self._batches = batches or Distribution(COMMANDS)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._progress = time.monotonic()
@@ -78,6 +82,11 @@ class CommandQueue:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait to be decided."""
+        return len(self._waiting)
 
     async def start(self) -> None:
         """Start the ledger thread; callers are answered on the running event loop."""
@@ -164,6 +173,7 @@ class CommandQueue:
                 log.exception("a batch of commands failed", commands=len(taken))
             self._fail([*taken, *self._take_all()], error)
         else:
+            self._batches.note(len(taken))
             self._post([(waiting.future, outcome) for waiting, outcome in zip(taken, outcomes, strict=True)])
 
     def _put_off(self, taken: list[_Waiting], error: StoreUnavailable) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from pydantic import BaseModel
@@ -65,10 +66,12 @@ class Served:
         self._handler = endpoint.handler
         self._services = services
         self._has_id = "{id}" in endpoint.path
+        self._timings = services.metrics.timings_of(endpoint.method, PREFIX + endpoint.path)
         body = endpoint.body
         self._model: type[BaseModel] | None = body if isinstance(body, type) and issubclass(body, BaseModel) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
         call = Call(scope, receive, self._services)
         try:
             call.refuse_foreign_pages()
@@ -83,6 +86,7 @@ class Served:
         except Exception as error:
             answer = answer_to(error, call.path, call.dialect)
         await answer.send(send, compressed=call.takes_gzip)
+        self._timings[answer.status].note(perf_counter() - started)
 
 
 class Endpoints(list[Endpoint]):

@@ -51,6 +51,10 @@ class Reads:
     async def close(self) -> None:
         await self._pool.close()
 
+    def usage(self) -> Mapping[str, int]:
+        """How the connections are in use, by the names that psycopg_pool has for it."""
+        return self._pool.get_stats()
+
     async def run(
         self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:

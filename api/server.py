@@ -9,6 +9,7 @@ from rich.console import Console
 
 from api.database import Database, DatabaseUnusable, describe, open_database
 from api.embedded.guard import kept_running
+from api.services.head_log import log_head
 from api.serving.address import Address, AddressUnusable, take_address, take_shared_address
 from api.serving.http_server import ApiServer, make_server
 from api.serving.logs import configure_logging
@@ -16,6 +17,7 @@ from api.serving.signals import StopSignals
 from api.serving.supervisor import Supervisor
 from api.serving.worker import Assignment
 from api.settings import Settings
+from projections.head import head_of
 from projections.schema import create_missing
 
 APP_FACTORY = "api.app:create_app"
@@ -45,7 +47,7 @@ def _serve(settings: Settings, app_factory: str, signals: StopSignals) -> int:
         address, listener = take(settings.host, settings.port)
         stack.enter_context(listener)
         database = stack.enter_context(open_database(settings))
-        _create_tables(database)
+        _prepare_ledger(database)
         if database.embedded is not None:
             stack.enter_context(kept_running(database.embedded))
         # From here on an end is under way: what the stack holds is let go of without interruption.
@@ -64,9 +66,12 @@ def _serve(settings: Settings, app_factory: str, signals: StopSignals) -> int:
         return supervisor.run()
 
 
-def _create_tables(database: Database) -> None:
+def _prepare_ledger(database: Database) -> None:
+    """Make the tables that are not there yet, and say where the ledger stands before anything is added to it."""
     try:
         create_missing(database.conninfo)
+        with psycopg.connect(database.conninfo) as connection:
+            log_head(head_of(connection))
     except psycopg.Error as error:
         name = describe(database.conninfo)
         problem = str(error).strip().splitlines()[0].rstrip(".")

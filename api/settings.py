@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     foreman_interval_seconds: float = Field(
         default=15.0, gt=0, description="How often it is looked which workers are still there, in seconds."
     )
+    head_log_interval_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="How often the head of the ledger is written to the log if it has moved, in seconds.",
+    )
     lost_worker_retention_days: float = Field(
         default=7.0, gt=0, le=36500, description="How long a worker that is gone is still listed, in days."
     )

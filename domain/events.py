@@ -6,6 +6,7 @@ the store. A changed shape gets a higher `class_version` and an upcaster; a topi
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -16,6 +17,9 @@ from pydantic_core import from_json
 from domain.errors import UnknownTopic
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+NOBODY = UUID(int=0)
+"""The stream of an event that was not told which it is of; no aggregate takes its version, 0."""
 
 
 class Event(BaseModel):
@@ -31,8 +35,8 @@ class Event(BaseModel):
     class_version: ClassVar[int] = 1
     upcasters: ClassVar[dict[int, Upcaster]] = {}
 
-    originator_id: UUID = Field(exclude=True)
-    originator_version: int = Field(exclude=True)
+    originator_id: UUID = Field(default=NOBODY, exclude=True)
+    originator_version: int = Field(default=0, exclude=True)
     recorded_at: datetime
     actor: str
     request_id: str | None = None
@@ -53,6 +57,7 @@ EVENT_TYPES: dict[str, type[Event]] = {}
 _VERSIONED = b'{"class_version":'
 
 
+@cache
 def _version_head(kind: type[Event]) -> bytes:
     return _VERSIONED + b"%d," % kind.class_version
 
@@ -79,17 +84,17 @@ class EventMapper(Mapper[UUID]):
         kind = EVENT_TYPES.get(stored_event.topic)
         if kind is None:
             raise UnknownTopic(stored_event.topic)
-        head = b'{"originator_id":"%s","originator_version":%d,' % (
-            str(stored_event.originator_id).encode(),
-            stored_event.originator_version,
-        )
         state = stored_event.state
-        if not state.startswith(_VERSIONED):
-            if kind.class_version == 1:
-                return kind.model_validate_json(head + state[1:])
-        elif state.startswith(current := _version_head(kind)):
-            return kind.model_validate_json(head + state[len(current) :])
-        return kind.model_validate(_upcast(kind, from_json(head + state[1:])))
+        versioned = state.startswith(_VERSIONED)
+        if state.startswith(_version_head(kind)) if versioned else kind.class_version == 1:
+            event = kind.__pydantic_validator__.validate_json(state)
+        else:
+            event = kind.model_validate(_upcast(kind, from_json(state)))
+        # Writing them into the JSON for them to be read out of it again took a third of the time.
+        facts = event.__dict__
+        facts["originator_id"] = stored_event.originator_id
+        facts["originator_version"] = stored_event.originator_version
+        return event
 
 
 def _upcast(kind: type[Event], facts: dict[str, Any]) -> dict[str, Any]:

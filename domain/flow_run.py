@@ -7,8 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
+from domain import keys
 from domain.events import Event
 from domain.flow import Labels
+from domain.keys import Key
 from domain.run import Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 from domain.states import State, StateType
@@ -151,10 +153,12 @@ class Stretch(NamedTuple):
 class FlowRun(Run):
     """A flow run: what it was asked to do, the state it is in, and what follows from how it got there.
 
-    `inputs` are those there are, by key, each as it was written. `stretches` are all of its life, oldest first.
+    `inputs` are those there are, by key, each as it was written. `awaits_plan` says that a schedule planned the run and
+    that it has never been in another state than the scheduled ones. `stretches` are all of its life, oldest first.
     """
 
     __slots__ = (
+        "awaits_plan",
         "context",
         "deployment_id",
         "deployment_version",
@@ -193,6 +197,7 @@ class FlowRun(Run):
         self.parent_task_run_id: UUID | None = None
         self.schedule_id: UUID | None = None
         self.schedule_name: str | None = None
+        self.awaits_plan = False
         self.infrastructure_document_id: UUID | None = None
         self.infrastructure_pid: str | None = None
         self.work_pool_name: str | None = None
@@ -210,6 +215,7 @@ class FlowRun(Run):
                     self.empirical_policy = event.empirical_policy
             case FlowRunCreated():
                 self.take_over(event, FlowRunFacts.model_fields)
+                self.awaits_plan = event.schedule_id is not None
             case FlowRunTransitionRefused():
                 if event.empirical_policy is not None:
                     self.empirical_policy = event.empirical_policy
@@ -245,9 +251,16 @@ class FlowRun(Run):
         """
         attempts = self.run_count
         super().enter(state)
+        self.awaits_plan = self.awaits_plan and state.type is StateType.SCHEDULED
         if state.type is StateType.RUNNING and self.empirical_policy.resuming:
             self.run_count = attempts
             self.empirical_policy = self.empirical_policy.model_copy(update={"resuming": False})
+
+    def plan_key(self) -> Key | None:
+        """The key of a run that a schedule planned, for as long as it waits to begin for the first time."""
+        if not self.awaits_plan or self.deployment_id is None or self.schedule_id is None:
+            return None
+        return keys.planned_run(self.deployment_id, self.schedule_id, self.id)
 
     def related_ids(self) -> Iterable[UUID]:
         if self.parent_task_run_id is not None:

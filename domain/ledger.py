@@ -18,7 +18,7 @@ from domain.commands.command import Command, Made
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
 from domain.errors import ForeignShape, StoreUnavailable, UnknownTopic, Unstorable
-from domain.events import EventMapper
+from domain.events import Event, EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.keys import Key
@@ -165,6 +165,11 @@ def replay(mapper: Mapper[UUID], id: UUID, stored: Sequence[StoredEvent]) -> Agg
     for event in _events(mapper, stored[1:]):
         aggregate.apply(event)
     return aggregate
+
+
+def aggregate_of(events: Sequence[Event]) -> Aggregate:
+    """The aggregate that a whole stream of events, of whichever kind, adds up to."""
+    return AGGREGATES[events[0].TOPIC.partition(".")[0]].replay(events[0].originator_id, events)
 
 
 def _events(mapper: Mapper[UUID], stored: Iterable[StoredEvent]) -> Iterator[Any]:

@@ -211,7 +211,7 @@ def task_run_document(run: TaskRun) -> bytes:
 def _course(run: Run) -> dict[str, Any]:
     """What a document says of the course a run took."""
     return {
-        "state_type": run.state.type if run.state else None,
+        "state_type": run.state.type.value if run.state else None,
         "state_name": run.state.name if run.state else None,
         "run_count": run.run_count,
         "expected_start_time": run.expected_start_time,

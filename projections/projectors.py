@@ -4,8 +4,9 @@ A row is a function of one stream: of the aggregate that its events add up to, o
 inputs, of one event. Names of other things are joined when rows are read, never copied into them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from domain.aggregate import Aggregate
@@ -91,7 +92,7 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
     """The row changes that follow from events, given their aggregates as they stand after all of them."""
     changes, events = RowChanges(), list(events)
     deleted: set[UUID] = set()
-    rewritten = {event.originator_id for event in events if isinstance(event, FlowRunInputDeleted)}
+    rewritten = {event.originator_id for event in events if type(event) is FlowRunInputDeleted}
     first = {event.originator_id: event.originator_version for event in reversed(events)}
     for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
         tables = TABLES_OF[type(aggregate)]
@@ -114,17 +115,11 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
         if isinstance(aggregate, FlowRun):
             project_intervals(changes, aggregate, first[aggregate.id])
     for event in events:
-        if event.originator_id in deleted:
+        kind = type(event)
+        if event.originator_id in deleted or (kind is FlowRunInputWritten and event.originator_id in rewritten):
             continue
-        match event:
-            case FlowRunStateSet():
-                changes.write(FLOW_RUN_STATES, _state_row("flow_run_id", event, event.state))
-            case FlowRunInputWritten() if event.originator_id not in rewritten:
-                changes.write(FLOW_RUN_INPUTS, _input_row(event))
-            case TaskRunStateSet() | TaskRunStateReported():
-                changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
-                if isinstance(event, TaskRunStateSet) and event.caches_result:
-                    changes.write(CACHED_RESULTS, _cached_row(event))
+        if (project_event := _OF_EVENTS.get(kind)) is not None:
+            project_event(changes, event)
     return changes
 
 
@@ -250,6 +245,33 @@ def _project_waiting(changes: RowChanges, run: TaskRun) -> None:
             "held_until": run.handed_out.expires_at if run.handed_out else None,
         },
     )
+
+
+def _project_flow_run_state(changes: RowChanges, event: FlowRunStateSet) -> None:
+    changes.write(FLOW_RUN_STATES, _state_row("flow_run_id", event, event.state))
+
+
+def _project_task_run_state(changes: RowChanges, event: TaskRunStateSet) -> None:
+    changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
+    if event.caches_result:
+        changes.write(CACHED_RESULTS, _cached_row(event))
+
+
+def _project_reported_state(changes: RowChanges, event: TaskRunStateReported) -> None:
+    changes.write(TASK_RUN_STATES, _state_row("task_run_id", event, event.state))
+
+
+def _project_input(changes: RowChanges, event: FlowRunInputWritten) -> None:
+    changes.write(FLOW_RUN_INPUTS, _input_row(event))
+
+
+_OF_EVENTS: dict[type[Event], Callable[[RowChanges, Any], None]] = {
+    FlowRunStateSet: _project_flow_run_state,
+    FlowRunInputWritten: _project_input,
+    TaskRunStateSet: _project_task_run_state,
+    TaskRunStateReported: _project_reported_state,
+}
+"""How the rows of single events are written, by their type: asking for one after the other took longer than that."""
 
 
 def _cached_row(event: TaskRunStateSet) -> Row:

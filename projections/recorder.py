@@ -12,6 +12,7 @@ from eventsourcing.persistence import Notification, NotSupportedError, StoredEve
 
 from domain.errors import StoreUnavailable
 from domain.events import EventMapper
+from domain.held_keys import held_keys
 from domain.ledger import replay
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from projections import statements
@@ -95,7 +96,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
         return found is not None
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
-        """Append events that were decided elsewhere, with their rows and their seal; their positions are returned."""
+        """Append events that were decided elsewhere, with their keys, rows and seal; their positions are returned."""
         mapper = EventMapper()
         events = [mapper.to_domain_event(stored) for stored in stored_events]
         with _LockedTransaction(self) as transaction:
@@ -105,6 +106,10 @@ class PostgresLedgerRecorder(LedgerRecorder):
                 streams.setdefault(UUID(str(stored.originator_id)), []).append(stored)
             batch = Batch(events[-1].recorded_at, events=events, stored=list(stored_events))
             batch.aggregates = {id: replay(mapper, id, stream) for id, stream in streams.items()}
+            for id, aggregate in batch.aggregates.items():
+                earlier = held_keys(replay(mapper, id, before[id])) if id in before else set()
+                batch.claimed.update((key, id) for key in held_keys(aggregate) - earlier)
+                batch.released.update(earlier - held_keys(aggregate))
             transaction.write(batch)
             first = transaction.last_position + 1
         return range(first, first + len(stored_events))

@@ -7,6 +7,7 @@ the row it replaces is taken back. All sums are exact numbers, so that what is t
 from psycopg import AsyncConnection, Connection, sql
 
 from domain.states import TERMINAL, StateType
+from projections.tables import READ
 
 WIDTHS = (60, 900, 86_400)
 """The lengths of buckets in seconds; each is a multiple of those before it."""
@@ -60,23 +61,32 @@ _WAITS = (
 )
 
 _INSERT = (
-    "INSERT INTO read.run_counts (kind, dimension, key, width, bucket, state_type, state_name,"
+    "INSERT INTO {counts} (kind, dimension, key, width, bucket, state_type, state_name,"
     " runs, run_time, running_since, late, waiting, waiting_since, fresh) "
 )
 
 _SUMS = (
     "SELECT {kind}::text, dimension, key, width, bucket, state_type, state_name,"
-    " sum(sign), sum(sign * run_time), sum(sign * running_since), sum(sign * late),"
-    " sum(sign * waiting), sum(sign * waiting_since), {fresh}"
-    " FROM ({changes}) AS change"
-    " CROSS JOIN LATERAL ({keys}) AS counted(dimension, key)"
-    " CROSS JOIN LATERAL (SELECT {measures}) AS measured"
+    " sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since), {fresh}"
+    " FROM ({narrow}) AS narrow"
     " CROSS JOIN unnest({widths}) AS width"
-    " CROSS JOIN LATERAL (SELECT coalesce(date_bin(make_interval(secs => width), change.expected_start_time,"
-    " '1970-01-01 00:00:00Z'), '-infinity')) AS binned(bucket)"
+    " CROSS JOIN LATERAL (SELECT date_bin(make_interval(secs => width), narrow.start,"
+    " '1970-01-01 00:00:00Z')) AS binned(bucket)"
     " GROUP BY dimension, key, width, bucket, state_type, state_name"
-    " HAVING (sum(sign), sum(sign * run_time), sum(sign * running_since), sum(sign * late),"
-    " sum(sign * waiting), sum(sign * waiting_since)) <> (0, 0, 0, 0, 0, 0)"
+    " HAVING (sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since))"
+    " <> (0, 0, 0, 0, 0, 0)"
+)
+
+# Added up over the narrowest buckets first, of which the others are made; OFFSET keeps measures from being computed
+# once for each key.
+_NARROW = (
+    "SELECT dimension, key, start, state_type, state_name, sum(sign) AS runs, sum(sign * run_time) AS run_time,"
+    " sum(sign * running_since) AS running_since, sum(sign * late) AS late, sum(sign * waiting) AS waiting,"
+    " sum(sign * waiting_since) AS waiting_since"
+    " FROM (SELECT change.*, {measures}, coalesce(date_bin(make_interval(secs => {narrowest}),"
+    " change.expected_start_time, '1970-01-01 00:00:00Z'), '-infinity') AS start FROM ({changes}) AS change OFFSET 0)"
+    " AS change CROSS JOIN LATERAL ({keys}) AS counted(dimension, key)"
+    " GROUP BY dimension, key, start, state_type, state_name"
 )
 
 FOLD = """
@@ -103,7 +113,7 @@ def returning(table: str) -> sql.Composable:
     return sql.SQL(" RETURNING {}").format(_listed(table, sql.SQL(table)))
 
 
-def changed_by(table: str, written: sql.Composable) -> sql.Composed:
+def changed_by(table: str, written: sql.Composable, schema: str = READ) -> sql.Composed:
     """Counts rows of a table that this very statement writes, and takes back those that they replace.
 
     `written` names the part of the statement that writes. What it replaces is what the statement saw at its beginning.
@@ -112,32 +122,32 @@ def changed_by(table: str, written: sql.Composable) -> sql.Composed:
     # One look-up by key for each row, whatever PostgreSQL believes of the size of the table.
     before = sql.SQL(
         "SELECT -1, {columns} FROM {written} AS new"
-        " CROSS JOIN LATERAL (SELECT * FROM read.{table} AS same WHERE same.id = new.id LIMIT 1) AS old"
-    ).format(columns=_listed(table, sql.SQL("old")), written=written, table=sql.SQL(table))
-    return sql.SQL(_INSERT) + _sums(table, sql.SQL("{} UNION ALL {}").format(now, before), fresh=True)
+        " CROSS JOIN LATERAL (SELECT * FROM {rows} AS same WHERE same.id = new.id LIMIT 1) AS old"
+    ).format(columns=_listed(table, sql.SQL("old")), written=written, rows=sql.Identifier(schema, table))
+    return _insert(schema) + _sums(table, sql.SQL("{} UNION ALL {}").format(now, before), fresh=True)
 
 
-def removed_from(table: str) -> str:
+def removed_from(table: str, schema: str = READ) -> sql.Composed:
     """The statement that takes back rows of a table, given their ids as an array, before they are deleted."""
-    before = sql.SQL("SELECT -1 AS sign, {columns} FROM read.{table} WHERE id = ANY(%s)").format(
-        columns=_listed(table, sql.SQL(table)), table=sql.SQL(table)
+    before = sql.SQL("SELECT -1 AS sign, {columns} FROM {rows} WHERE id = ANY(%s)").format(
+        columns=_listed(table, sql.SQL(table)), rows=sql.Identifier(schema, table)
     )
-    return (sql.SQL(_INSERT) + _sums(table, before, fresh=True)).as_string(None)
+    return _insert(schema) + _sums(table, before, fresh=True)
 
 
-def recount(connection: Connection) -> None:
+def recount(connection: Connection, schema: str = READ) -> None:
     """Make the counters anew from the rows that are there, in the caller's transaction; nothing may write meanwhile."""
-    connection.execute("DELETE FROM read.run_counts")
-    connection.execute(sql.SQL(_INSERT) + recounted())
+    connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(schema, "run_counts")))
+    connection.execute(_insert(schema) + recounted(schema))
 
 
-def recounted() -> sql.Composed:
+def recounted(schema: str = READ) -> sql.Composed:
     """The statement that selects what the counters should be by the rows that are there."""
     return sql.SQL(" UNION ALL ").join(
         _sums(
             table,
-            sql.SQL("SELECT 1 AS sign, {columns} FROM read.{table}").format(
-                columns=_listed(table, sql.SQL(table)), table=sql.SQL(table)
+            sql.SQL("SELECT 1 AS sign, {columns} FROM {rows}").format(
+                columns=_listed(table, sql.SQL(table)), rows=sql.Identifier(schema, table)
             ),
             fresh=False,
         )
@@ -151,6 +161,10 @@ async def fold(connection: AsyncConnection) -> None:
         cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [FOLD_LOCK])
         if await cursor.fetchone() == (True,):
             await connection.execute(sql.SQL(FOLD).format(most=sql.Literal(GROUPS_PER_FOLD)))
+
+
+def _insert(schema: str) -> sql.Composed:
+    return sql.SQL(_INSERT).format(counts=sql.Identifier(schema, "run_counts"))
 
 
 def _measures(row: str) -> sql.Composed:
@@ -172,11 +186,12 @@ def _listed(table: str, source: sql.Composable) -> sql.Composed:
 
 
 def _sums(table: str, changes: sql.Composable, *, fresh: bool) -> sql.Composed:
+    narrow = sql.SQL(_NARROW).format(
+        keys=_KEYS[table], measures=_measures("change"), narrowest=sql.Literal(WIDTHS[0]), changes=changes
+    )
     return sql.SQL(_SUMS).format(
         kind=sql.Literal(kind_of(table)),
-        keys=_KEYS[table],
-        measures=_measures("change"),
+        narrow=narrow,
         widths=sql.Literal(list(WIDTHS)),
-        changes=changes,
         fresh=sql.Literal(fresh),
     )

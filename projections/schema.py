@@ -1,10 +1,13 @@
 """Creating what is missing in a database: the three schemas, and the id of the shape of the read tables."""
 
 import hashlib
+import re
 from importlib.resources import files
 
 import psycopg
 from psycopg import sql
+
+from projections.tables import READ
 
 LEDGER_LOCK = 0x464C4F574C454447
 """The advisory lock under which the ledger is written ("FLOWLEDG" in ASCII)."""
@@ -13,12 +16,13 @@ PROJECTION_VERSION = 1
 """Raised whenever projectors make other rows of the same events in tables of the same columns."""
 
 
-def read_tables_sql() -> str:
-    """The statements that make the read tables, in order of their names."""
+def read_tables_sql(schema: str = READ) -> str:
+    """The statements that make the read tables in a schema, in order of their names."""
     folder = files("projections") / "tables"
-    return "\n".join(
+    statements = "\n".join(
         file.read_text() for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name.endswith("sql")
     )
+    return statements if schema == READ else re.sub(rf"\b{READ}\.(?=\w)", f"{schema}.", statements)
 
 
 def shape() -> str:
@@ -37,14 +41,16 @@ def create_missing(conninfo: str) -> None:
         for script in ("ledger.sql", "telemetry.sql"):
             connection.execute((folder / script).read_bytes())
         if connection.execute("SELECT to_regclass('read.shape')").fetchone() == (None,):
-            _create_read_tables(connection)
+            create_read_tables(connection)
 
 
-def _create_read_tables(connection: psycopg.Connection) -> None:
-    connection.execute("CREATE SCHEMA IF NOT EXISTS read")
-    connection.execute(read_tables_sql().encode())
-    connection.execute("CREATE TABLE read.shape (id text NOT NULL)")
-    connection.execute(sql.SQL("INSERT INTO read.shape VALUES ({})").format(shape()))
+def create_read_tables(connection: psycopg.Connection, schema: str = READ) -> None:
+    """Create empty read tables, and the note of their shape, in a schema that holds none."""
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    connection.execute(read_tables_sql(schema).encode())
+    noted = sql.Identifier(schema, "shape")
+    connection.execute(sql.SQL("CREATE TABLE {} (id text NOT NULL)").format(noted))
+    connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(noted, shape()))
 
 
 async def read_shape(connection: psycopg.AsyncConnection) -> str | None:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from uuid import UUID
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(4096)
 def key_of_tag(tag: str) -> UUID:
     """The first half of a tag's SHA-256: no two tags have the same."""
     return UUID(bytes=hashlib.sha256(tag.encode()).digest()[:16])

@@ -9,8 +9,6 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import StoredEvent
 from psycopg import sql
-from psycopg.types.json import Json
-from pydantic_core import to_json
 
 from domain.aggregate import Aggregate
 from domain.answers import KeptAnswer
@@ -27,15 +25,15 @@ from domain.run import Run
 from domain.states import State
 from domain.work_pool import WorkPool
 from domain.work_queue import WorkQueue
-from projections import run_counts, statements
+from projections import statements
 from projections.block_schema_document import SCHEMA_DOCUMENT
 from projections.documents import with_estimates, with_queue
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import document_of, project
-from projections.rows import Row
+from projections.row_statements import as_json, as_one, row_parts, take_away
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
-from projections.tables import FLOW_RUN_DOCUMENTS, FLOWS, TABLES, TASK_RUN_DOCUMENTS
+from projections.tables import FLOW_RUN_DOCUMENTS, FLOWS, TASK_RUN_DOCUMENTS
 from projections.work_documents import POOL_DOCUMENT, QUEUE_DOCUMENT, READ_QUEUE_NAMES
 
 ANSWERS_KEPT_FOR = timedelta(days=7)
@@ -54,11 +52,7 @@ READ_JOINED: dict[type[Aggregate], sql.Composed] = {
 """The statements that read documents to which something is joined."""
 SHAPE = shape()
 BEGIN = statements.BEGIN_UNDER_LOCK.format(lock=sql.Literal(LEDGER_LOCK))
-UPSERTS: dict[str, sql.Composable] = {table.name: table.upsert for table in TABLES}
 DOCUMENT_TABLES = [table.name for table in (FLOWS, FLOW_RUN_DOCUMENTS, TASK_RUN_DOCUMENTS)]
-DROPS = {table.name: table.drop.as_string(None) for table in TABLES}
-DELETES = {table.name: table.delete.as_string(None) for table in TABLES}
-TAKE_BACKS = {name: run_counts.removed_from(name) for name in run_counts.COUNTED}
 
 
 class PostgresTransaction:
@@ -88,7 +82,7 @@ class PostgresTransaction:
 
     def ids_of(self, keys: Iterable[Key]) -> Mapping[Key, UUID]:
         wanted = [{"kind": kind, "key": key} for kind, key in keys]
-        rows = self._cursor.execute(statements.IDS_OF_KEYS, [_json(wanted)])
+        rows = self._cursor.execute(statements.IDS_OF_KEYS, [as_json(wanted)])
         return {(kind, key): id for kind, key, id in rows}
 
     def ids_under(self, beginning: Key, limit: int) -> Mapping[Key, UUID]:
@@ -122,7 +116,7 @@ class PostgresTransaction:
             for kept in answers
         ]
         self._cursor.execute(statements.FORGET_ANSWERS, [at - ANSWERS_KEPT_FOR])
-        self._cursor.execute(statements.KEEP_ANSWERS, [at, _json(rows)])
+        self._cursor.execute(statements.KEEP_ANSWERS, [at, as_json(rows)])
 
     def write(self, batch: Batch) -> None:
         self._now = batch.recorded_at
@@ -132,7 +126,7 @@ class PostgresTransaction:
         if batch.repeats:
             times = Counter(batch.repeats)
             again = [{"originator_id": id, "originator_version": v, "times": n} for (id, v), n in times.items()]
-            self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, _json(again)])
+            self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, as_json(again)])
 
     def document(self, aggregate: Aggregate) -> bytes:
         if (statement := READ_JOINED.get(type(aggregate))) is not None:
@@ -170,13 +164,8 @@ class PostgresTransaction:
         ]
         hash = seal(self.last_hash, batch.stored)
         changes = project(batch.aggregates.values(), batch.events)
-        for name, streams in changes.removed.items():
-            if name in TAKE_BACKS:
-                self._cursor.execute(TAKE_BACKS[name], [streams])
-            self._cursor.execute(DELETES[name], [streams])
-        for name, keys in changes.dropped.items():
-            self._cursor.execute(DROPS[name], [_json(keys)])
-        values = [_json(events), first, last, batch.recorded_at, hash, *map(_json, changes.written.values())]
+        take_away(self._cursor, changes)
+        values = [as_json(events), first, last, batch.recorded_at, hash, *map(as_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)
         written = (row for name in DOCUMENT_TABLES for row in changes.written.get(name, ()))
         self._documents = {row["id"]: row["doc"].encode() for row in written}
@@ -185,32 +174,14 @@ class PostgresTransaction:
     def _move_keys(self, batch: Batch) -> None:
         if batch.released:
             gone = [{"kind": kind, "key": key} for kind, key in sorted(batch.released)]
-            self._cursor.execute(statements.RELEASE_KEYS, [_json(gone)])
+            self._cursor.execute(statements.RELEASE_KEYS, [as_json(gone)])
         if batch.claimed:
             claims = [{"kind": kind, "key": key, "id": id} for (kind, key), id in sorted(batch.claimed.items())]
-            self._cursor.execute(statements.CLAIM_KEYS, [_json(claims)])
+            self._cursor.execute(statements.CLAIM_KEYS, [as_json(claims)])
 
 
 @cache
 def append_and_upsert(tables: tuple[str, ...]) -> str:
     """The statement that appends events and their seal, writes rows of these read tables and counts them."""
-    parts: dict[str, sql.Composable] = {
-        "event": sql.SQL(statements.INSERT_EVENTS),
-        "seal": sql.SQL(statements.INSERT_SEAL),
-    }
-    for name in tables:
-        row = f"{name}_row"
-        parts[row] = UPSERTS[name]
-        if name in run_counts.COUNTED:
-            parts[row] = UPSERTS[name] + run_counts.returning(name)
-            parts[f"{name}_counted"] = run_counts.changed_by(name, sql.Identifier(row))
-    named = (sql.SQL("{} AS ({})").format(sql.Identifier(name), part) for name, part in parts.items())
-    return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(named)).as_string(None)
-
-
-def _json(rows: list[Row]) -> Json:
-    return Json(rows, dumps=_dumps)
-
-
-def _dumps(rows: list[Row]) -> bytes:
-    return to_json(rows)
+    parts = {"event": sql.SQL(statements.INSERT_EVENTS), "seal": sql.SQL(statements.INSERT_SEAL)}
+    return as_one({**parts, **row_parts(tables)})

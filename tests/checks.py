@@ -1,5 +1,6 @@
 """What must hold of every ledger, whatever happened to the processes that wrote it."""
 
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,8 @@ from pydantic_core import from_json, to_json
 
 from domain.aggregate import Aggregate
 from domain.events import Event, EventMapper
+from domain.held_keys import held_keys
+from domain.keys import Key
 from domain.ledger import replay
 from projections import run_counts
 from projections.projectors import project
@@ -21,7 +24,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def check_ledger(conninfo: str) -> int:
-    """Assert that positions and versions are contiguous, all seals intact, and the read rows what the events make.
+    """Assert that positions and versions are contiguous, seals intact, keys and read rows what the events make.
 
     Gives the number of events.
     """
@@ -29,6 +32,7 @@ def check_ledger(conninfo: str) -> int:
         stored = stored_events(connection)
         check_positions(connection)
         check_seals(connection, stored)
+        assert claimed_keys(connection) == keys_held(stored)
         assert live_rows(connection) == rebuilt_rows(stored)
     check_counts(conninfo)
     return len(stored)
@@ -89,6 +93,28 @@ def check_counts(conninfo: str) -> None:
         assert found == set(rows)
 
 
+def claimed_keys(connection: psycopg.Connection) -> dict[Key, UUID]:
+    """The natural keys as they are claimed."""
+    return {(kind, key): id for kind, key, id in connection.execute("SELECT kind, key, id FROM ledger.keys")}
+
+
+def keys_held(stored: list[StoredEvent]) -> dict[Key, UUID]:
+    """The natural keys that live aggregates hold; no two hold the same."""
+    held = [(key, aggregate.id) for aggregate, _ in streams(stored) for key in held_keys(aggregate)]
+    keys = dict(held)
+    assert len(keys) == len(held)
+    return keys
+
+
+def streams(stored: list[StoredEvent]) -> Iterator[tuple[Aggregate, list[StoredEvent]]]:
+    """Each aggregate and the events it is made of."""
+    mapper = EventMapper()
+    by_stream = sorted(stored, key=lambda event: (str(event.originator_id), event.originator_version))
+    for id, stream in groupby(by_stream, key=lambda event: event.originator_id):
+        one = list(stream)
+        yield replay(mapper, UUID(str(id)), one), one
+
+
 def live_rows(connection: psycopg.Connection) -> Rows:
     """The rows of all read tables as they stand, in order of their keys."""
     rows: Rows = {}
@@ -103,10 +129,7 @@ def rebuilt_rows(stored: list[StoredEvent]) -> Rows:
     """The rows that the events make when each stream is folded by itself."""
     mapper = EventMapper()
     rows: Rows = {table.name: [] for table in TABLES}
-    by_stream = sorted(stored, key=lambda event: (str(event.originator_id), event.originator_version))
-    for id, stream in groupby(by_stream, key=lambda event: event.originator_id):
-        one = list(stream)
-        aggregate: Aggregate = replay(mapper, UUID(str(id)), one)
+    for aggregate, one in streams(stored):
         events: list[Event] = [mapper.to_domain_event(event) for event in one]
         for name, made in project([aggregate], events).written.items():
             rows[name].extend(made)

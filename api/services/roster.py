@@ -3,6 +3,7 @@
 from api.services import scheduler, upkeep
 from api.services.counter_folding import fold_counters
 from api.services.foreman import look_after_workers
+from api.services.head_log import NAME, HeadLog
 from api.services.service import Service
 from api.settings import Settings
 
@@ -22,6 +23,7 @@ def services_of(settings: Settings) -> list[Service]:
         Service("late-runs", settings.late_runs_interval_seconds, upkeep.mark_late_runs),
         Service("pause-expiry", settings.pause_expiry_interval_seconds, upkeep.end_pauses),
         Service("cancellation", settings.cancellation_interval_seconds, upkeep.clean_up_cancelled),
+        Service(NAME, settings.head_log_interval_seconds, HeadLog()),
         Service("foreman", settings.foreman_interval_seconds, look_after_workers),
         *([log_retention] if settings.log_retention_days else []),
         *([event_retention] if settings.event_retention_days else []),

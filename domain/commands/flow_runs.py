@@ -155,17 +155,10 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
     return answer(ruling, entered, run.state)
 
 
-def plan_key(run: FlowRun) -> Key | None:
-    """The key of a run that a schedule planned, for as long as it waits to begin."""
-    if run.deployment_id is None or run.schedule_id is None:
-        return None
-    return keys.planned_run(run.deployment_id, run.schedule_id, run.id)
-
-
 def release_plan(session: Session, run: FlowRun) -> None:
     """A run begins, or ends before it did: what becomes of its schedule no longer concerns it."""
-    key = plan_key(run)
-    if key is not None and run.state is not None and run.state.type is StateType.SCHEDULED:
+    key = run.plan_key()
+    if key is not None:
         session.release(key)
 
 

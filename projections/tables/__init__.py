@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+READ = "read"
+"""The schema of the read tables that are in use; while tables are rebuilt, others like them stand beside it."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -18,15 +21,14 @@ class Table:
     stream: str = "id"
     """The column that holds the id of the stream a row is a function of."""
 
-    @property
-    def upsert(self) -> sql.Composed:
+    def upsert(self, schema: str = READ) -> sql.Composed:
         """Writes rows given as one JSON array of objects, in the place of rows with the same keys."""
         names = [name for name, _ in self.columns]
         return sql.SQL(
-            "INSERT INTO read.{table} ({names}) SELECT {names} FROM json_to_recordset(%s) AS row({typed})"
+            "INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset(%s) AS row({typed})"
             " ON CONFLICT ({key}) DO UPDATE SET {changes}"
         ).format(
-            table=sql.Identifier(self.name),
+            table=sql.Identifier(schema, self.name),
             names=sql.SQL(", ").join(map(sql.Identifier, names)),
             typed=_typed(self.columns),
             key=sql.SQL(", ").join(map(sql.Identifier, self.key)),
@@ -37,23 +39,21 @@ class Table:
             ),
         )
 
-    @property
-    def delete(self) -> sql.Composed:
+    def delete(self, schema: str = READ) -> sql.Composed:
         """Removes all rows of the streams whose ids are given as an array."""
-        return sql.SQL("DELETE FROM read.{table} WHERE {stream} = ANY(%s)").format(
-            table=sql.Identifier(self.name), stream=sql.Identifier(self.stream)
+        return sql.SQL("DELETE FROM {table} WHERE {stream} = ANY(%s)").format(
+            table=sql.Identifier(schema, self.name), stream=sql.Identifier(self.stream)
         )
 
-    @property
-    def drop(self) -> sql.Composed:
+    def drop(self, schema: str = READ) -> sql.Composed:
         """Removes the rows whose keys are given as one JSON array of objects."""
         typed = tuple((name, type) for name, type in self.columns if name in self.key)
         same = [
             sql.SQL("{}.{} = gone.{}").format(sql.Identifier(self.name), sql.Identifier(name), sql.Identifier(name))
             for name, _ in typed
         ]
-        return sql.SQL("DELETE FROM read.{table} USING json_to_recordset(%s) AS gone({typed}) WHERE {same}").format(
-            table=sql.Identifier(self.name), typed=_typed(typed), same=sql.SQL(" AND ").join(same)
+        return sql.SQL("DELETE FROM {table} USING json_to_recordset(%s) AS gone({typed}) WHERE {same}").format(
+            table=sql.Identifier(schema, self.name), typed=_typed(typed), same=sql.SQL(" AND ").join(same)
         )
 
 

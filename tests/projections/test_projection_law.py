@@ -18,6 +18,7 @@ from domain.commands.blocks import (
     DeleteBlockDocument,
     DeleteBlockSchema,
     DeleteBlockType,
+    UpdateBlockDocument,
     UpdateBlockType,
 )
 from domain.commands.command import Command
@@ -30,7 +31,7 @@ from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateL
 from domain.commands.planning import PlannedRun, PlanRuns
 from domain.commands.saved_searches import SaveSearch
 from domain.commands.schedules import AddSchedules, ChangeSchedule, GivenSchedule, PauseDeployment, RemoveSchedule
-from domain.commands.slot_requests import ReturnSlots, TakeSlots
+from domain.commands.slot_requests import EndLease, RenewLease, ReturnSlots, TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, ReportTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.commands.variables import CreateVariable, DeleteVariable, UpdateVariable
 from domain.commands.work_pools import CreateWorkPool, DeleteWorkPool, UpdateWorkPool
@@ -63,6 +64,7 @@ SCHEDULES = [UUID(int=n) for n in (51, 52)]
 types = st.sampled_from([type.value for type in StateType])
 runs, tasks, forced = st.sampled_from(RUNS), st.sampled_from(TASKS), st.booleans()
 input_keys = st.sampled_from("kl")
+leases = st.sampled_from([UUID(int=n) for n in (71, 72)])
 limit_names, counts = st.sampled_from(["tag:a", "tag:b"]), st.none() | st.integers(0, 2)
 cached_states = types.map(lambda type: proposed(type, cache_key="key"))
 slots = st.none() | st.integers(1, 2)
@@ -148,7 +150,7 @@ def _new_queue(id: UUID, pool: str | None, name: str, priority: int | None) -> C
     return CreateWorkQueue(caller=CALLER, id=id, pool_name=pool, settings=named, priority=priority)
 
 
-BLOCK_TYPE, BLOCK_SCHEMA = UUID(int=61), UUID(int=62)
+BLOCK_TYPE, BLOCK_SCHEMA, OTHER_SCHEMA = UUID(int=61), UUID(int=62), UUID(int=65)
 blocks = st.sampled_from([UUID(int=63), UUID(int=64)])
 variables = st.sampled_from("uv")
 descriptions = st.builds(BlockTypeDescription, description=st.none() | st.just("d"))
@@ -179,18 +181,25 @@ def _new_block(id: UUID, name: str, refers_to: UUID | None) -> Command:
     return CreateBlockDocument(caller=CALLER, id=id, name=name, is_anonymous=False, content=content, **ids)
 
 
+def _changed_block(id: UUID, seen: int, schema: UUID) -> Command:
+    return UpdateBlockDocument(
+        caller=CALLER, id=id, seen=seen, block_schema_id=schema, content=BlockContent(sealed="gBBBB")
+    )
+
+
 kept = st.one_of(
     asked(CreateBlockType, id=st.just(BLOCK_TYPE), name=st.just("t"), slug=st.just("t"), description=descriptions),
     asked(UpdateBlockType, id=st.just(BLOCK_TYPE), changes=descriptions),
     asked(
         CreateBlockSchema,
-        id=st.just(BLOCK_SCHEMA),
+        id=st.sampled_from([BLOCK_SCHEMA, OTHER_SCHEMA]),
         block_type_id=st.just(BLOCK_TYPE),
-        fields=st.just({"title": "t"}),
+        fields=st.sampled_from([{"title": "t"}, {"title": "u"}]),
         capabilities=st.just(["c"]),
         version=st.just("1"),
     ),
     st.builds(_new_block, blocks, st.sampled_from("xy"), st.none() | blocks),
+    st.builds(_changed_block, blocks, st.integers(1, 2), st.sampled_from([BLOCK_SCHEMA, OTHER_SCHEMA])),
     asked(DeleteBlockDocument, id=blocks),
     asked(DeleteBlockSchema, id=st.just(BLOCK_SCHEMA)),
     asked(DeleteBlockType, id=st.just(BLOCK_TYPE)),
@@ -211,9 +220,12 @@ commands = st.one_of(
     st.builds(_new_run_in_queue, runs, pools, queues),
     st.builds(_new_task_run, tasks, st.none() | runs, types, tags),
     st.builds(_new_limit, st.sampled_from(LIMITS), limit_names, st.integers(0, 2), st.sampled_from([0, 0.5])),
-    st.builds(_take_slots, st.uuids(), limit_names, st.none() | st.just(60.0), st.none() | tasks),
+    st.builds(_take_slots, leases | st.uuids(), limit_names, st.none() | st.just(60.0), st.none() | tasks),
+    asked(RenewLease, lease_id=leases, seconds=st.just(60.0)),
+    asked(EndLease, lease_id=leases),
     asked(ReturnSlots, names=st.tuples(limit_names), slots=st.integers(1, 2), holder_id=st.none() | tasks),
     asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, limit=counts, active_slots=counts)),
+    asked(UpdateLimit, limit=limit_names, changes=st.builds(LimitChanges, name=limit_names)),
     asked(ResetLimit, limit=limit_names, task_runs=st.tuples(tasks)),
     asked(DeleteLimit, limit=limit_names),
     st.builds(_new_deployment, deployment, slots, st.lists(given_schedules, max_size=2), st.none() | pools, queues),
@@ -228,7 +240,7 @@ commands = st.one_of(
     asked(ChangeSchedule, id=deployment, schedule_id=schedule_ids, changes=schedule_changes),
     asked(RemoveSchedule, id=deployment, schedule_id=schedule_ids),
     asked(PauseDeployment, id=deployment, paused=st.booleans()),
-    st.builds(_planned, st.uuids(), schedule_ids, st.integers(1, 6), st.integers(1, 3)),
+    st.builds(_planned, runs | st.uuids(), schedule_ids, st.integers(1, 6), st.integers(1, 3)),
     st.builds(_new_background_run, tasks, types),
     asked(HandOutTaskRun, id=tasks, subscriber=st.sampled_from("ab"), seconds=st.just(30.0)),
     asked(TakeTaskRun, id=tasks, subscriber=st.sampled_from("ab")),

@@ -1,0 +1,153 @@
+"""Processes that work off tasks on connections of their own, and end when the one that started them does."""
+
+import contextlib
+import gc
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+
+NICENESS = 10
+"""How far workers, and their sessions where those are on this machine, stand back behind those who serve (nice(2))."""
+
+_OPTIONS = (
+    "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c jit=off -c timezone=UTC"
+    " -c synchronous_commit=off -c maintenance_work_mem=256MB -c max_parallel_maintenance_workers=0"
+    " -c max_parallel_workers_per_gather=0"
+)
+
+
+class WorkerFailed(Exception):
+    """A task could not be done; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The work could not be done: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker works with: a reader that sees the ledger and its rows as of one moment, and a writer."""
+
+    reader: Connection
+    writer: Connection
+
+
+Task = Callable[[Tools], Any]
+"""A piece of work, as an object that can be sent to another process; its result is sent back."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    reason: str
+
+
+@dataclass
+class Workers:
+    """So many processes, all of which see the database as of one exported snapshot.
+
+    The transaction that exported it must be open until all of them have begun to work. A context: its end stops them.
+    """
+
+    number: int
+    conninfo: str
+    snapshot: str
+    _pipes: list[Any] = field(default_factory=list)
+    _processes: list[Any] = field(default_factory=list)
+
+    def __enter__(self) -> "Workers":
+        # A copy of this process would hold its connections to the database, and its end of the pipes.
+        context = get_context("spawn")
+        for _ in range(self.number):
+            here, there = context.Pipe()
+            process = context.Process(target=_work, args=(there, self.conninfo, self.snapshot), daemon=True)
+            process.start()
+            there.close()
+            self._pipes.append(here)
+            self._processes.append(process)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            if failure[0] is not None:
+                process.terminate()
+            process.join()
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[Any]:
+        """Have tasks done, each as soon as there is a worker for it; give the results as they come.
+
+        Raises WorkerFailed, after which no more than the end is to be expected of these workers.
+        """
+        waiting, idle, busy = iter(tasks), list(self._pipes), 0
+        while True:
+            while idle and (task := next(waiting, None)) is not None:
+                idle.pop().send(task)
+                busy += 1
+            if not busy:
+                return
+            for pipe in wait([pipe for pipe in self._pipes if pipe not in idle]):
+                result = _received(pipe)
+                idle.append(pipe)
+                busy -= 1
+                yield result
+
+
+def _received(pipe: Any) -> Any:
+    try:
+        result = pipe.recv()
+    except EOFError:
+        raise WorkerFailed("one of the processes ended") from None
+    if isinstance(result, _Failure):
+        raise WorkerFailed(result.reason)
+    return result
+
+
+def _work(pipe: Pipe, conninfo: str, snapshot: str) -> None:
+    """Do what comes through the pipe until there is nobody at the other end."""
+    # A Ctrl-C is for the process that started this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    # What is folded has no cycles; looking for some took a tenth of the time.
+    gc.disable()
+    try:
+        with _opened(conninfo, snapshot) as tools:
+            while True:
+                task = pipe.recv()
+                pipe.send(task(tools))
+    except EOFError:
+        return
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            pipe.send(_Failure(f"{type(error).__name__}: {error}"))
+
+
+@contextlib.contextmanager
+def _opened(conninfo: str, snapshot: str) -> Iterator[Tools]:
+    with (
+        psycopg.connect(conninfo, options=_OPTIONS, autocommit=True) as reader,
+        psycopg.connect(conninfo, options=_OPTIONS, autocommit=True) as writer,
+    ):
+        for connection in (reader, writer):
+            _stand_back(connection)
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        reader.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
+        yield Tools(reader, writer)
+
+
+def _stand_back(connection: Connection) -> None:
+    """Let a session's process on this machine stand back too; one elsewhere, or of somebody else, stays as it is."""
+    pid = connection.info.backend_pid
+    with contextlib.suppress(OSError):
+        # A socket may lead into a container, where the same number means another process.
+        if connection.info.host.startswith("/") and Path(f"/proc/{pid}/comm").read_text() == "postgres\n":
+            os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
