@@ -93,6 +93,20 @@ def test_a_delay_and_a_refusal_by_force_are_told(client: httpx.Client, flow_id: 
     assert (told["verdict"], told["rule"], told["force"]) == ("REJECT", "KeepPersistedResult", True)
 
 
+def test_a_refusal_by_force_is_not_a_repeat_of_one_without(client: httpx.Client, flow_id: str) -> None:
+    id = make(client, flow_id, state={"type": "COMPLETED"})
+    strict = {**WHO, "X-Flowledger-Dialect": "strict"}
+    for force in (False, False, True, True, False):
+        proposal = {"state": {"type": "RUNNING"}, "force": force}
+        client.post(f"flow_runs/{id}/set_state", json=proposal, headers=strict)
+    told = [event["transition"] for event in events_of(client, f"flow_runs/{id}")[2:]]
+    assert [(one["rule"], one["force"], one["repeats"]) for one in told] == [
+        ("ReopenForAReason", False, 1),
+        ("ReopenForAReason", True, 1),
+        ("ReopenForAReason", False, 0),
+    ]
+
+
 def test_the_events_of_task_runs_flows_and_deployments_are_told(client: httpx.Client, flow_id: str) -> None:
     run = make(client, flow_id, state={"type": "RUNNING"})
     new_task = {"flow_run_id": run, "task_key": "key", "dynamic_key": "0"}
