@@ -1,10 +1,13 @@
 """The service: opens the database, makes its tables, serves the API and stops all of it in good order."""
 
 import contextlib
+import os
 import socket
 import sys
+import time
 
 import psycopg
+import structlog
 from rich.console import Console
 
 from api.database import Database, DatabaseUnusable, describe, open_database
@@ -18,9 +21,16 @@ from api.serving.supervisor import Supervisor
 from api.serving.worker import Assignment
 from api.settings import Settings
 from projections.head import head_of
+from projections.rebuild.rebuilding import ensure_shape
+from projections.rebuild.workers import WorkerFailed
 from projections.schema import create_missing
 
 APP_FACTORY = "api.app:create_app"
+
+SECONDS_BETWEEN_TELLING = 5
+"""How often it is told how far a rebuild is."""
+
+log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, app_factory: str = APP_FACTORY) -> int:
@@ -67,15 +77,36 @@ def _serve(settings: Settings, app_factory: str, signals: StopSignals) -> int:
 
 
 def _prepare_ledger(database: Database) -> None:
-    """Make the tables that are not there yet, and say where the ledger stands before anything is added to it."""
+    """Make the tables that are not there yet, and say where the ledger stands before anything is added to it.
+
+    Read tables of another version of the code are rebuilt; a server of that version may go on meanwhile.
+    """
     try:
         create_missing(database.conninfo)
         with psycopg.connect(database.conninfo) as connection:
             log_head(head_of(connection))
+        ensure_shape(database.conninfo, os.cpu_count() or 1, _Telling())
+    except WorkerFailed as error:
+        name = describe(database.conninfo)
+        raise DatabaseUnusable("no_tables", name, f"The read tables of {name} cannot be rebuilt: {error}") from error
     except psycopg.Error as error:
         name = describe(database.conninfo)
         problem = str(error).strip().splitlines()[0].rstrip(".")
         raise DatabaseUnusable("no_tables", name, f"The tables of {name} cannot be made: {problem}.") from error
+
+
+class _Telling:
+    """Tells in the log how far a rebuild is: when another step of it begins, and every few seconds."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._told_at = 0.0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if step != self._step or now - self._told_at > SECONDS_BETWEEN_TELLING:
+            log.info("rebuilding the read tables for this version", step=step, done=done, of=total)
+            self._step, self._told_at = step, now
 
 
 def _run_here(server: ApiServer, listener: socket.socket) -> int:

@@ -1,5 +1,6 @@
 """What a transaction does to the read tables."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -28,3 +29,11 @@ class RowChanges:
 
     def remove(self, table: Table, stream: UUID) -> None:
         self.removed.setdefault(table.name, []).append(stream)
+
+    def of(self, tables: Container[str]) -> "RowChanges":
+        """Those of the changes that are made to these tables."""
+        return RowChanges(
+            {name: rows for name, rows in self.written.items() if name in tables},
+            {name: streams for name, streams in self.removed.items() if name in tables},
+            {name: keys for name, keys in self.dropped.items() if name in tables},
+        )

@@ -10,6 +10,7 @@ from api.server import serve as serve_api
 from api.version import VERSION
 from scripts.benchmarking.command import app as benchmark
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.rebuilding import rebuild_projections
 from scripts.replaying.command import replay_run
 from scripts.verification import verify_ledger
 
@@ -47,6 +48,7 @@ def version() -> None:
 
 app.command()(replay_run)
 app.command()(verify_ledger)
+app.command()(rebuild_projections)
 
 
 def main() -> None:

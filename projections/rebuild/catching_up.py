@@ -1,5 +1,6 @@
 """Bringing read tables beside those in use up to where the log stands, the way they would have been kept up with it."""
 
+from collections.abc import Container
 from itertools import groupby
 from uuid import UUID
 
@@ -31,15 +32,16 @@ ORDER BY 1, 2
 
 
 class CatchingUp:
-    """The tables of a schema, as of a position in the log, on their way to its end.
+    """Some tables of a schema, as of a position in the log, on their way to its end.
 
     What they must be brought to is the same as what is written with each append, so it is made by the same projectors
     and written by the same statements.
     """
 
-    def __init__(self, connection: Connection, schema: str, position: int) -> None:
+    def __init__(self, connection: Connection, schema: str, tables: Container[str], position: int) -> None:
         self._connection = connection
         self._schema = schema
+        self._tables = tables
         self.position = position
         self._mapper = EventMapper()
         self._aggregates: dict[UUID, Aggregate] = {}
@@ -55,7 +57,7 @@ class CatchingUp:
                 for _, id, version, topic, state in rows
             ]
             touched = self._after(events)
-            row_statements.write(cursor, project(touched, events), self._schema)
+            row_statements.write(cursor, project(touched, events).of(self._tables), self._schema)
         self.position = rows[-1][0]
         return len(rows)
 

@@ -3,23 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from psycopg import Connection, sql
+from psycopg import sql
 
 from projections import run_counts
 from projections.copying import project_streams
 from projections.rebuild.shadow import Index
 from projections.rebuild.workers import Tools
-
-SAMPLED = 50_000
-"""About how many events are looked at to part the streams."""
-
-EVENTS_PER_RANGE = 10_000
-"""About how many events one task folds."""
-
-_BOUNDS = sql.SQL(
-    "SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY originator_id)"
-    " FROM ledger.events TABLESAMPLE SYSTEM ({})"
-)
 
 
 @dataclass(frozen=True)
@@ -60,13 +49,3 @@ class CountRuns:
     def __call__(self, tools: Tools) -> None:
         with tools.writer.transaction():
             run_counts.recount(tools.writer, self.schema)
-
-
-def ranges(connection: Connection, events: int) -> list[tuple[UUID, UUID | None]]:
-    """Ranges of ids, from the first on and before the second, of streams with about as many events each."""
-    pieces = max(1, events // EVENTS_PER_RANGE)
-    share = min(100.0, 100.0 * SAMPLED / max(1, events))
-    shares = [piece / pieces for piece in range(1, pieces)]
-    found = connection.execute(_BOUNDS.format(share), [shares]).fetchone()
-    bounds = sorted(set(found[0] or ())) if found else []
-    return list(zip([UUID(int=0), *bounds], [*bounds, None], strict=True))

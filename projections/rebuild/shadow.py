@@ -18,6 +18,9 @@ PREFIX = "read_beside_"
 DROP_SECONDS = 2
 """How long the dropping of a schema waits for those who still read from it, before it is left for another time."""
 
+_HOLD = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
+_TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+
 _INDEXES = """
 SELECT index.relname, rows.relname, pg_get_indexdef(index.oid), conname
 FROM pg_index
@@ -45,7 +48,11 @@ def new_name() -> str:
 
 
 def create(connection: Connection, schema: str) -> list[Index]:
-    """Create empty read tables without indexes; give the indexes that they are to have."""
+    """Create empty read tables without indexes; give the indexes that they are to have.
+
+    They count as in use for as long as the connection is open.
+    """
+    connection.execute(_HOLD, [schema])
     with connection.transaction():
         create_read_tables(connection, schema)
         found = connection.execute(_INDEXES, [schema]).fetchall()
@@ -76,6 +83,8 @@ def drop_unused(connection: Connection) -> None:
     """Drop all schemas of read tables not in use; those that somebody still reads from stay for another time."""
     names = connection.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", [PREFIX]).fetchall()
     for (name,) in names:
+        if connection.execute(_TRY_HOLD, [name]).fetchone() != (True,):
+            continue
         try:
             with connection.transaction():
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{DROP_SECONDS}s"))

@@ -5,15 +5,17 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import Connection
+
+from projections.connection import first_line
 
 NICENESS = 10
 """How far workers, and their sessions where those are on this machine, stand back behind those who serve (nice(2))."""
@@ -50,25 +52,29 @@ class _Failure:
     reason: str
 
 
-@dataclass
 class Workers:
-    """So many processes, all of which see the database as of one exported snapshot.
+    """So many processes that see the database as of one exported snapshot, whose transaction must stay open meanwhile.
 
-    The transaction that exported it must be open until all of them have begun to work. A context: its end stops them.
+    A context: its end stops them. With one, the work is done in this process.
     """
 
-    number: int
-    conninfo: str
-    snapshot: str
-    _pipes: list[Any] = field(default_factory=list)
-    _processes: list[Any] = field(default_factory=list)
+    def __init__(self, number: int, conninfo: str, snapshot: str) -> None:
+        self._number = number
+        self._begin_with = conninfo, snapshot
+        self._stack = contextlib.ExitStack()
+        self._tools: Tools | None = None
+        self._pipes: list[Any] = []
+        self._processes: list[Any] = []
 
-    def __enter__(self) -> "Workers":
-        # A copy of this process would hold its connections to the database, and its end of the pipes.
+    def __enter__(self) -> Self:
+        if self._number == 1:
+            self._tools = self._stack.enter_context(_opened(*self._begin_with))
+            return self
+        # A copy of this process would hold its connections to the database, and its ends of the pipes.
         context = get_context("spawn")
-        for _ in range(self.number):
+        for _ in range(self._number):
             here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, self.conninfo, self.snapshot), daemon=True)
+            process = context.Process(target=_work, args=(there, *self._begin_with), daemon=True)
             process.start()
             there.close()
             self._pipes.append(here)
@@ -76,6 +82,7 @@ class Workers:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self._stack.close()
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
@@ -86,8 +93,11 @@ class Workers:
     def results(self, tasks: Iterable[Task]) -> Iterator[Any]:
         """Have tasks done, each as soon as there is a worker for it; give the results as they come.
 
-        Raises WorkerFailed, after which no more than the end is to be expected of these workers.
+        Raises WorkerFailed, after which nothing more is to be asked of these workers.
         """
+        if self._tools is not None:
+            yield from (_done_here(task, self._tools) for task in tasks)
+            return
         waiting, idle, busy = iter(tasks), list(self._pipes), 0
         while True:
             while idle and (task := next(waiting, None)) is not None:
@@ -100,6 +110,13 @@ class Workers:
                 idle.append(pipe)
                 busy -= 1
                 yield result
+
+
+def _done_here(task: Task, tools: Tools) -> Any:
+    try:
+        return task(tools)
+    except Exception as error:
+        raise WorkerFailed(_reason(error)) from error
 
 
 def _received(pipe: Any) -> Any:
@@ -128,7 +145,11 @@ def _work(pipe: Pipe, conninfo: str, snapshot: str) -> None:
         return
     except Exception as error:
         with contextlib.suppress(OSError):
-            pipe.send(_Failure(f"{type(error).__name__}: {error}"))
+            pipe.send(_Failure(_reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 @contextlib.contextmanager

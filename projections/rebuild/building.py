@@ -1,0 +1,70 @@
+"""Read tables being made beside those in use: filled, indexed, and held against them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from projections.rebuild import comparing, shadow
+from projections.rebuild.comparing import COUNTERS, Difference, SumHashes
+from projections.rebuild.filling import CountRuns, FoldStreams, MakeIndex
+from projections.rebuild.moment import Moment
+from projections.rebuild.workers import Task, Workers
+from projections.run_counts import COUNTED
+from projections.tables import READ, TABLES
+
+ALL = frozenset({*(table.name for table in TABLES), COUNTERS})
+"""The names of the tables that can be rebuilt."""
+
+Report = Callable[[str, int, int], None]
+"""Told how far a rebuild is: what is being done, how much of it is, and of how much."""
+
+
+def silently(step: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """The tables of a schema of their own, made by workers as of one moment. `tables` are those that are wanted."""
+
+    connection: Connection
+    schema: str
+    tables: frozenset[str]
+    report: Report
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """The tables to be filled: those that are wanted, and those that the counters are made of."""
+        return (self.tables | (set(COUNTED) if COUNTERS in self.tables else set())) - {COUNTERS}
+
+    def fill(self, workers: Workers, moment: Moment) -> None:
+        """Make the tables and all rows of them, then their indexes and the counters."""
+        indexes = [index for index in shadow.create(self.connection, self.schema) if index.table in self.filled]
+        folded = 0
+        self.report("Folding events", folded, moment.events)
+        for number in workers.results(FoldStreams(self.schema, self.filled, *range) for range in moment.ranges):
+            folded += number
+            self.report("Folding events", folded, moment.events)
+        making: list[Task] = [MakeIndex(self.schema, index) for index in indexes]
+        if COUNTERS in self.tables:
+            making.insert(0, CountRuns(self.schema))
+        self._do("Making indexes", workers, making)
+        shadow.declare_primary_keys(self.connection, self.schema, indexes)
+
+    def compare(self, workers: Workers) -> list[Difference]:
+        """The rows in use that are not what was made, as of the moment that it was made of."""
+        names = sorted(self.tables, key=lambda name: name != COUNTERS)
+        tasks = [SumHashes(schema, name) for name in names for schema in (READ, self.schema)]
+        sums = self._do("Comparing tables", workers, tasks)
+        found = self._do("Looking for differences", workers, comparing.differing(sums, self.schema))
+        return [difference for some in found for difference in some]
+
+    def _do(self, step: str, workers: Workers, tasks: Sequence[Task]) -> list[Any]:
+        results: list[Any] = []
+        self.report(step, 0, len(tasks))
+        for result in workers.results(tasks):
+            results.append(result)
+            self.report(step, len(results), len(tasks))
+        return results
