@@ -22,6 +22,7 @@ from api.reads import Gathered, Reads
 from api.routes import (
     admin,
     artifacts,
+    audit,
     automations,
     block_documents,
     block_schemas,
@@ -90,6 +91,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *collections.endpoints,
     *feed.endpoints,
     *task_workers.endpoints,
+    *audit.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 

@@ -128,7 +128,8 @@ class Call:
 
     def query(self, name: str) -> str | None:
         """A parameter of the query string, the last of several."""
-        values = parse_qs(self._scope["query_string"].decode("latin-1")).get(name)
+        query_string: bytes = self._scope["query_string"]
+        values = parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get(name) if query_string else None
         return None if values is None else values[-1]
 
     def query_id(self, name: str) -> UUID:

@@ -1,7 +1,8 @@
 """The FlowRun aggregate: one run of a flow, from its creation to whatever became of it."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
@@ -136,11 +137,24 @@ class FlowRunDeleted(Event):
     TOPIC: ClassVar[str] = "FlowRun.Deleted"
 
 
+class Stretch(NamedTuple):
+    """What can be asked of a flow run's past, as it was from the event of a version on, until the next stretch began.
+
+    `began` is when that event was recorded.
+    """
+
+    version: int
+    began: datetime
+    state_type: StateType | None
+    state_name: str | None
+    tags: list[str]
+
+
 class FlowRun(Run):
     """A flow run: what it was asked to do, the state it is in, and what follows from how it got there.
 
     `inputs` are those there are, by key, each as it was written. `awaits_plan` says that a schedule planned the run and
-    that it has never been in another state than the scheduled ones.
+    that it has never been in another state than the scheduled ones. `stretches` are all of its life, oldest first.
     """
 
     __slots__ = (
@@ -161,6 +175,7 @@ class FlowRun(Run):
         "parent_task_run_id",
         "schedule_id",
         "schedule_name",
+        "stretches",
         "work_pool_name",
         "work_queue_id",
         "work_queue_name",
@@ -190,6 +205,7 @@ class FlowRun(Run):
         self.work_queue_id: UUID | None = None
         self.job_variables: dict[str, Any] | None = None
         self.inputs: dict[str, FlowRunInputWritten] = {}
+        self.stretches: list[Stretch] = []
 
     def fold(self, event: Event) -> None:
         match event:
@@ -215,6 +231,18 @@ class FlowRun(Run):
                 self.deleted = True
             case _:
                 super().fold(event)
+
+    def apply(self, event: Event) -> None:
+        super().apply(event)
+        if isinstance(event, FlowRunStateSet | FlowRunCreated | FlowRunUpdated):
+            self._begin_stretch(event)
+
+    def _begin_stretch(self, event: Event) -> None:
+        state = self.state
+        type, name = (state.type, state.name) if state else (None, None)
+        last = self.stretches[-1] if self.stretches else None
+        if last is None or (type, name, self.tags) != last[2:]:
+            self.stretches.append(Stretch(event.originator_version, event.recorded_at, type, name, self.tags))
 
     def enter(self, state: State) -> None:
         """A run that resumes goes on with the attempt it was paused in, and no longer counts as resuming.

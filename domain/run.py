@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -30,7 +30,10 @@ class StateSet(Event):
 
 
 class TransitionRefused(Event):
-    """A proposal was refused or delayed and nothing changed, by which rule and why. `delay_seconds` goes with WAIT."""
+    """A proposal was refused or delayed and nothing changed, by which rule and why. `delay_seconds` goes with WAIT.
+
+    `force` is there where it was made by force.
+    """
 
     proposed: State
     status: str
@@ -38,6 +41,7 @@ class TransitionRefused(Event):
     reason: str
     delay_seconds: float | None = None
     dialect: str | None = None
+    force: Literal[True] | None = None
 
     def same_as(self, earlier: "TransitionRefused") -> bool:
         """Whether this says nothing new: the same actor was refused the same thing for the same reason before."""
@@ -45,6 +49,7 @@ class TransitionRefused(Event):
             self.actor == earlier.actor
             and self.rule == earlier.rule
             and self.reason == earlier.reason
+            and self.force == earlier.force
             and self.proposed.type is earlier.proposed.type
             and self.proposed.name == earlier.proposed.name
         )

@@ -37,6 +37,7 @@ from projections.documents import (
     work_pool_document,
     work_queue_document,
 )
+from projections.interval_rows import project_intervals
 from projections.kept_rows import kept_document, kept_row
 from projections.rows import Row, RowChanges
 from projections.slot_rows import limit_row, project_slots
@@ -51,6 +52,7 @@ from projections.tables import (
     DEPLOYMENTS,
     FLOW_RUN_DOCUMENTS,
     FLOW_RUN_INPUTS,
+    FLOW_RUN_INTERVALS,
     FLOW_RUN_STATES,
     FLOW_RUNS,
     FLOWS,
@@ -70,7 +72,7 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     Flow: (FLOWS,),
     Deployment: (DEPLOYMENTS,),
     ConcurrencyLimit: (CONCURRENCY_LIMITS, CONCURRENCY_SLOTS, SNAPSHOTS),
-    FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS),
+    FlowRun: (FLOW_RUNS, FLOW_RUN_DOCUMENTS, FLOW_RUN_STATES, FLOW_RUN_INPUTS, FLOW_RUN_INTERVALS),
     Variable: (VARIABLES,),
     SavedSearch: (SAVED_SEARCHES,),
     BlockType: (BLOCK_TYPES,),
@@ -82,18 +84,23 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
+OUTLIVE_THEIR_STREAM = frozenset({FLOW_RUN_INTERVALS.name})
+"""The tables whose rows stay when what they are of is deleted, for they are asked what was."""
+
 
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
     """The row changes that follow from events, given their aggregates as they stand after all of them."""
     changes, events = RowChanges(), list(events)
     deleted: set[UUID] = set()
     rewritten = {event.originator_id for event in events if type(event) is FlowRunInputDeleted}
+    first = {event.originator_id: event.originator_version for event in reversed(events)}
     for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
         tables = TABLES_OF[type(aggregate)]
         if aggregate.deleted:
             deleted.add(aggregate.id)
             for table in tables:
-                changes.remove(table, aggregate.id)
+                if table.name not in OUTLIVE_THEIR_STREAM:
+                    changes.remove(table, aggregate.id)
         else:
             changes.write(tables[0], row_of(aggregate))
             if isinstance(aggregate, FlowRun | TaskRun):
@@ -105,6 +112,8 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 _project_waiting(changes, aggregate)
             if isinstance(aggregate, ConcurrencyLimit):
                 project_slots(changes, aggregate, events)
+        if isinstance(aggregate, FlowRun):
+            project_intervals(changes, aggregate, first[aggregate.id])
     for event in events:
         kind = type(event)
         if event.originator_id in deleted or (kind is FlowRunInputWritten and event.originator_id in rewritten):

@@ -92,15 +92,15 @@ QUEUE_NAMES = sql.SQL(
     'concat(\'"work_queue_id":"\', queue.id, \'","work_queue_name":\', to_json(queue.name),'
     ' \',"work_pool_id":"\', pool.id, \'","work_pool_name":\', to_json(pool.name))'
 )
-_QUEUE_IN_POOL = sql.SQL("read.work_queues AS queue JOIN read.work_pools AS pool ON pool.id = queue.work_pool_id")
+QUEUES_IN_POOLS = sql.SQL("read.work_queues AS queue JOIN read.work_pools AS pool ON pool.id = queue.work_pool_id")
 
-READ_QUEUE_NAMES = sql.SQL("SELECT {} FROM {} WHERE queue.id = %s").format(QUEUE_NAMES, _QUEUE_IN_POOL)
+READ_QUEUE_NAMES = sql.SQL("SELECT {} FROM {} WHERE queue.id = %s").format(QUEUE_NAMES, QUEUES_IN_POOLS)
 
 QUEUE_OF_RUN = sql.SQL(
     "coalesce(CASE WHEN flow_runs.work_queue_id IS NOT NULL THEN (SELECT {names} FROM {queue}"
     ' WHERE queue.id = flow_runs.work_queue_id) END, concat(\'"work_queue_id":null,"work_queue_name":\','
     " coalesce(to_json(flow_runs.work_queue_name)::text, 'null'), ',\"work_pool_id\":null,\"work_pool_name\":null'))"
-).format(names=QUEUE_NAMES, queue=_QUEUE_IN_POOL)
+).format(names=QUEUE_NAMES, queue=QUEUES_IN_POOLS)
 """The same as a part of a document; one that is in no queue any more keeps what it was called."""
 
 FIELDS_OF_DEPLOYMENT = ("work_queue_id", "work_queue_name", "work_pool_name", "last_polled", "status")
@@ -114,4 +114,4 @@ QUEUE_OF_DEPLOYMENT = sql.SQL(
     " FROM (SELECT max(last_polled) AS last_polled FROM telemetry.polls"
     " WHERE polls.id IN (deployments.id, deployments.work_queue_id)) AS poll"
     " LEFT JOIN ({queue}) ON queue.id = deployments.work_queue_id)"
-).format(polled=sql.SQL(TIME).format(sql.SQL("last_polled")), lately=_POLLED_LATELY, queue=_QUEUE_IN_POOL)
+).format(polled=sql.SQL(TIME).format(sql.SQL("last_polled")), lately=_POLLED_LATELY, queue=QUEUES_IN_POOLS)

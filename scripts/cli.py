@@ -11,6 +11,7 @@ from api.version import VERSION
 from scripts.benchmarking.command import app as benchmark
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
 from scripts.rebuilding import rebuild_projections
+from scripts.replaying.command import replay_run
 from scripts.verification import verify_ledger
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -45,6 +46,7 @@ def version() -> None:
     print(VERSION)
 
 
+app.command()(replay_run)
 app.command()(verify_ledger)
 app.command()(rebuild_projections)
 

@@ -13,6 +13,7 @@ from api.errors import Refused
 from api.job_variables import check_variables
 from api.parameter_schemas import Misfit, UnusableSchema, check_parameters
 from api.routes.answers import found, made
+from api.routes.audit import read_past
 from api.routes.listing import CountDeployments, FilterDeployments, PaginateDeployments, listed, number, paginated
 from api.services.scheduler import plan_deployment
 from domain.commands.command import Answer as CommandAnswer
@@ -96,9 +97,17 @@ async def create_deployment(call: Call, body: DeploymentCreate) -> Answer:
     return made(result)
 
 
-@endpoints.add("GET", "/deployments/{id}", "Read a deployment", answers={200: "The deployment", 404: NONE})
+@endpoints.add(
+    "GET",
+    "/deployments/{id}",
+    "Read a deployment; with `as_of`, as it was after the event of that version or at that time",
+    answers={200: "The deployment", 404: NONE},
+    options=("as_of",),
+)
 async def read_deployment(call: Call) -> Answer:
-    id = call.id()
+    id, as_of = call.id(), call.query("as_of")
+    if as_of is not None:
+        return await read_past(call, Deployment, id, as_of)
     return found(await call.services.reads.run(queries.read_deployment, id), Deployment.kind)
 
 

@@ -11,7 +11,18 @@ from api.call import Call
 from api.endpoint import Endpoints
 from api.job_variables import check_variables
 from api.routes.answers import explained, found, made, orchestrated
-from api.routes.listing import CountFlowRuns, FilterFlowRuns, PaginateFlowRuns, listed, number, paginated
+from api.routes.audit import read_past
+from api.routes.listing import (
+    CountFlowRuns,
+    FilterFlowRuns,
+    PaginateFlowRuns,
+    listed,
+    listed_past,
+    number,
+    number_past,
+    paginated,
+    paginated_past,
+)
 from domain.commands.command import Deleted
 from domain.commands.flow_runs import (
     CreateFlowRun,
@@ -23,7 +34,7 @@ from domain.commands.flow_runs import (
 )
 from domain.errors import JobVariablesUnchecked
 from domain.flow import Labels
-from domain.flow_run import FlowRunChanges, FlowRunFacts
+from domain.flow_run import FlowRun, FlowRunChanges, FlowRunFacts
 from domain.ids import new_id
 from projections import queries
 
@@ -60,9 +71,17 @@ async def explain_flow_run_state(call: Call, body: SetStateBody) -> Answer:
     )
 
 
-@endpoints.add("GET", "/flow_runs/{id}", "Read a flow run", answers={200: "The flow run", 404: NONE})
+@endpoints.add(
+    "GET",
+    "/flow_runs/{id}",
+    "Read a flow run; with `as_of`, as it was after the event of that version or at that time",
+    answers={200: "The flow run", 404: NONE},
+    options=("as_of",),
+)
 async def read_flow_run(call: Call) -> Answer:
-    id = call.id()
+    id, as_of = call.id(), call.query("as_of")
+    if as_of is not None:
+        return await read_past(call, FlowRun, id, as_of)
     return found(await call.services.flow_runs.read(id), "Flow run")
 
 
@@ -87,11 +106,15 @@ async def create_flow_run(call: Call, body: FlowRunCreate) -> Answer:
 
 @endpoints.add("POST", "/flow_runs/filter", "List flow runs", body=FilterFlowRuns, answers={200: "The flow runs"})
 async def read_flow_runs(call: Call, body: FilterFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await listed_past(call, body.as_of, body)
     return await listed(call, queries.LISTED_FLOW_RUNS, body)
 
 
 @endpoints.add("POST", "/flow_runs/count", "Count flow runs", body=CountFlowRuns, answers={200: "Their number"})
 async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await number_past(call, body.as_of, body)
     return await number(call, queries.LISTED_FLOW_RUNS, body)
 
 
@@ -99,6 +122,8 @@ async def count_flow_runs(call: Call, body: CountFlowRuns) -> Answer:
     "POST", "/flow_runs/paginate", "List flow runs by pages", body=PaginateFlowRuns, answers={200: "One page"}
 )
 async def paginate_flow_runs(call: Call, body: PaginateFlowRuns) -> Answer:
+    if body.as_of is not None:
+        return await paginated_past(call, body.as_of, body)
     return await paginated(call, queries.LISTED_FLOW_RUNS, body)
 
 

@@ -5,8 +5,10 @@ from api.bodies import FlowCreate, FlowUpdate
 from api.call import Call
 from api.endpoint import Endpoints
 from api.routes.answers import found, made
+from api.routes.audit import read_past
 from api.routes.listing import CountFlows, FilterFlows, PaginateFlows, listed, number, paginated
 from domain.commands.flows import CreateFlow, UpdateFlow
+from domain.flow import Flow
 from domain.ids import new_id
 from projections import queries
 
@@ -25,9 +27,17 @@ async def create_flow(call: Call, body: FlowCreate) -> Answer:
     return made(await call.execute(command))
 
 
-@endpoints.add("GET", "/flows/{id}", "Read a flow", answers={200: "The flow", 404: "There is none"})
+@endpoints.add(
+    "GET",
+    "/flows/{id}",
+    "Read a flow; with `as_of`, as it was after the event of that version or at that time",
+    answers={200: "The flow", 404: "There is none"},
+    options=("as_of",),
+)
 async def read_flow(call: Call) -> Answer:
-    id = call.id()
+    id, as_of = call.id(), call.query("as_of")
+    if as_of is not None:
+        return await read_past(call, Flow, id, as_of)
     return found(await call.services.reads.run(queries.read_flow, id), "Flow")
 
 

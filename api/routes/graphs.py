@@ -1,21 +1,17 @@
 """The graph of a flow run, in the shape of the first servers and in that of today's pages."""
 
-import re
-
 from pydantic import TypeAdapter, ValidationError
 
 from api.answer import Answer, answer
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import InvalidRequest, Refused
+from api.moments import PLUS
 from domain.times import Time
 from projections import graph
 from projections.graph import GraphTooLarge
 
 endpoints = Endpoints()
-PLUS = re.compile(r"(?<=:\d\d) (?=\d\d:?\d\d$)|(?<=\.\d{6}) (?=\d\d:?\d\d$)")
-"""The plus of an offset as it reads in a query string whose sender did not escape it."""
-
 SINCE: TypeAdapter[Time] = TypeAdapter(Time)
 
 

@@ -1,12 +1,15 @@
 """Lists and counts of things: what requests for them look like, how long a page may be, and how they are answered."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 
 from api.answer import Answer
 from api.call import Call
 from api.errors import Refused
+from api.moments import PastTime
 from projections import queries
 from projections.columns import UnknownColumn
 from projections.filters import (
@@ -19,9 +22,11 @@ from projections.filters import (
     WorkQueueFilter,
 )
 from projections.lists import Page, UnusableCursor
+from projections.past_runs import NotKnownOfThePast, count_past_flow_runs, read_past_flow_runs
 from projections.queries import Kind
 from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, Sort, TaskRunSort
 
+T = TypeVar("T")
 NEXT_CURSOR = "X-Flowledger-Next-Cursor"
 """The header by which a full page that was asked for by cursor names the cursor of the page behind it."""
 
@@ -98,15 +103,23 @@ class PaginateDeployments(Numbered):
 
 
 class FilterFlowRuns(Listing):
+    """`as_of` asks for the runs that fitted at that time, as they were: see `past_runs` for what may be asked then."""
+
     sort: FlowRunSort | None = None
+    as_of: PastTime | None = None
 
 
 class CountFlowRuns(RunFilters):
-    pass
+    """`as_of` asks how many runs fitted at that time."""
+
+    as_of: PastTime | None = None
 
 
 class PaginateFlowRuns(Numbered):
+    """`as_of` is as in FilterFlowRuns."""
+
     sort: FlowRunSort | None = None
+    as_of: PastTime | None = None
 
 
 class FilterTaskRuns(Listing):
@@ -156,6 +169,42 @@ async def paginated(call: Call, kind: Kind, body: Numbered) -> Answer:
 async def number(call: Call, kind: Kind, body: RunFilters) -> Answer:
     """How many things fit."""
     return Answer(b"%d" % await call.services.reads.run(queries.count_listed, kind, **body.filters()))
+
+
+async def listed_past(call: Call, as_of: datetime, body: FilterFlowRuns) -> Answer:
+    """The documents of flow runs as of a time. Raises Refused (422) where the past is not known by what is asked."""
+    if "cursor" in body.model_fields_set or body.columns is not None:
+        raise Refused(422, "With as_of, lists have no cursor, and their documents all fields.")
+    _refuse_past_order(body.sort)
+    limit = page_of(call, body.limit)
+    return Answer(await _of_past(call, read_past_flow_runs, as_of, limit=limit, offset=body.offset, **body.filters()))
+
+
+async def paginated_past(call: Call, as_of: datetime, body: PaginateFlowRuns) -> Answer:
+    """One page of flow runs as of a time, with how many there were in all. Raises Refused (422)."""
+    _refuse_past_order(body.sort)
+    limit, filters = page_of(call, body.limit), body.filters()
+    count = await _of_past(call, count_past_flow_runs, as_of, **filters)
+    offset = (body.page - 1) * limit
+    documents = await _of_past(call, read_past_flow_runs, as_of, limit=limit, offset=offset, **filters)
+    return Answer(queries.paginate(documents, count=count, limit=limit, page=body.page))
+
+
+async def number_past(call: Call, as_of: datetime, body: CountFlowRuns) -> Answer:
+    """How many flow runs fitted at a time. Raises Refused (422)."""
+    return Answer(b"%d" % await _of_past(call, count_past_flow_runs, as_of, **body.filters()))
+
+
+async def _of_past(call: Call, query: Callable[..., Awaitable[T]], as_of: datetime, **asked: Any) -> T:
+    try:
+        return await call.services.reads.run(query, as_of, **asked)
+    except NotKnownOfThePast as error:
+        raise Refused(422, str(error)) from None
+
+
+def _refuse_past_order(sort: FlowRunSort | None) -> None:
+    if sort not in (None, FlowRunSort.ID_DESC):
+        raise Refused(422, f"With as_of, lists are in the order {FlowRunSort.ID_DESC.value}, not {sort.value}.")
 
 
 def page_of(call: Call, limit: int | None) -> int:

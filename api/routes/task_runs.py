@@ -6,11 +6,12 @@ from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
 from api.routes.answers import explained, found, made, orchestrated
+from api.routes.audit import read_past
 from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, listed, number, paginated
 from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, ExplainTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.errors import NotFound
 from domain.ids import new_id
-from domain.task_run import TaskRunFacts
+from domain.task_run import TaskRun, TaskRunFacts
 from projections import queries
 
 endpoints = Endpoints()
@@ -45,9 +46,17 @@ async def explain_task_run_state(call: Call, body: SetStateBody) -> Answer:
     )
 
 
-@endpoints.add("GET", "/task_runs/{id}", "Read a task run", answers={200: "The task run", 404: NONE})
+@endpoints.add(
+    "GET",
+    "/task_runs/{id}",
+    "Read a task run; with `as_of`, as it was after the event of that version or at that time",
+    answers={200: "The task run", 404: NONE},
+    options=("as_of",),
+)
 async def read_task_run(call: Call) -> Answer:
-    id = call.id()
+    id, as_of = call.id(), call.query("as_of")
+    if as_of is not None:
+        return await read_past(call, TaskRun, id, as_of)
     return found(await call.services.task_runs.read(id), "Task")
 
 

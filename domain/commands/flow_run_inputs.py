@@ -24,6 +24,10 @@ from domain.orchestration.rule import Abort, Reject, Verdict
 from domain.session import Session
 from domain.states import StateDetails, StateType
 
+RESUME_ONLY_PAUSED = "ResumeOnlyPaused"
+RESUME_WITH_FITTING_INPUT = "ResumeWithFittingInput"
+"""What refusals name as their rule that are given before any policy is asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFlowRunInput(CommandOnOne):
@@ -71,7 +75,7 @@ class ResumeFlowRun(CommandOnOne):
         paused = run.state
         if paused is None or paused.type is not StateType.PAUSED:
             verdict = Abort("Cannot resume a flow run that is not paused.")
-            self._refuse(session, run, "ResumeOnlyPaused", verdict, suspended=False)
+            self._refuse(session, run, RESUME_ONLY_PAUSED, verdict, suspended=False)
             return answer(Ruling(verdict, None, None, {}), None, None)
         suspended, keyset = paused.state_details.pause_reschedule, paused.state_details.run_input_keyset
         if not keyset:
@@ -79,7 +83,7 @@ class ResumeFlowRun(CommandOnOne):
         run_input = self.run_input or {}
         reason = _problem(run, keyset, run_input)
         if reason is not None:
-            ruling = self._refuse(session, run, "ResumeWithFittingInput", Reject(reason), suspended=suspended)
+            ruling = self._refuse(session, run, RESUME_WITH_FITTING_INPUT, Reject(reason), suspended=suspended)
             return answer(ruling, None, paused)
         result = propose(session, run, self._proposed(suspended))
         if result.status == "ACCEPT":

@@ -132,7 +132,7 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
     proposed = context.proposed
     ruling = policy.decide(context)
     if ruling.state is None:
-        refuse(session, run, FlowRunTransitionRefused, proposed, ruling)
+        refuse(session, run, FlowRunTransitionRefused, proposed, ruling, force=force)
         return answer(ruling, None, run.state, session.caller.dialect)
     entered = own_state(ruling.state, run.id, run.parent_task_run_id)
     facts = transition_facts(proposed, entered, ruling, session, force)

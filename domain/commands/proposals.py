@@ -37,7 +37,9 @@ def answer(
             return OrchestrationResult("ABORT", state, {"type": "abort_details", "reason": reason}, wrote)
 
 
-def refuse(session: Session, run: Run, kind: type[TransitionRefused], proposed: State, ruling: Ruling) -> None:
+def refuse(
+    session: Session, run: Run, kind: type[TransitionRefused], proposed: State, ruling: Ruling, *, force: bool = False
+) -> None:
     """Record that a rule refused or delayed a proposal."""
     verdict = ruling.verdict
     if isinstance(verdict, Accept):
@@ -51,6 +53,7 @@ def refuse(session: Session, run: Run, kind: type[TransitionRefused], proposed: 
         reason=verdict.reason,
         delay_seconds=verdict.delay_seconds if isinstance(verdict, Wait) else None,
         dialect=session.caller.dialect,
+        force=force or None,
         **ruling.facts,
     )
 

@@ -143,7 +143,7 @@ class SetTaskRunState(CommandOnOne):
         proposed = context.proposed
         ruling = policy.decide(context)
         if ruling.state is None:
-            refuse(session, run, TaskRunTransitionRefused, proposed, ruling)
+            refuse(session, run, TaskRunTransitionRefused, proposed, ruling, force=self.force)
             return answer(ruling, None, run.state, session.caller.dialect)
         entered = own_state(ruling.state, run.flow_run_id, run.id)
         facts = transition_facts(proposed, entered, ruling, session, self.force)

@@ -155,6 +155,23 @@ FLOW_RUN_STATES = Table(
     (("flow_run_id", "uuid"), *_STATE_COLUMNS),
     stream="flow_run_id",
 )
+FLOW_RUN_INTERVALS = Table(
+    "flow_run_intervals",
+    ("flow_run_id", "version"),
+    (
+        ("flow_run_id", "uuid"),
+        ("version", "integer"),
+        ("began", "timestamptz"),
+        ("ended", "timestamptz"),
+        ("flow_id", "uuid"),
+        ("deployment_id", "uuid"),
+        ("state_type", "text"),
+        ("state_name", "text"),
+        ("terminal", "boolean"),
+        ("tag_keys", "uuid[]"),
+    ),
+    stream="flow_run_id",
+)
 FLOW_RUN_INPUTS = Table(
     "flow_run_inputs",
     ("flow_run_id", "version"),
@@ -297,6 +314,7 @@ TABLES = (
     FLOW_RUNS,
     FLOW_RUN_DOCUMENTS,
     FLOW_RUN_STATES,
+    FLOW_RUN_INTERVALS,
     FLOW_RUN_INPUTS,
     TASK_RUNS,
     TASK_RUN_DOCUMENTS,

@@ -7,6 +7,7 @@ import pytest
 from tests.acceptance.conftest import Service
 from tests.support.experiments import VERSIONS, Experiment, read_defects, read_experiments
 from tests.support.replay import NotPrepared, Replay
+from tests.support.verdicts import decide_all_again
 
 EXPERIMENTS = list(read_experiments())
 DEFECTS = read_defects()
@@ -33,6 +34,13 @@ def test_what_was_recorded_happens_again(replays: dict[str, Replay], experiment:
         assert wrong.pop(entry, []), f"entry {entry} is as recorded, and listed as a defect: {reason}"
     if wrong:
         pytest.fail(_report(experiment, wrong), pytrace=False)
+
+
+def test_every_verdict_is_had_again_from_what_was_before(service: Service) -> None:
+    again = decide_all_again(service.conninfo)
+    assert again.differing == {}
+    assert again.unknown.keys() <= {"the input that was given is not recorded"}
+    assert again.decided > len(EXPERIMENTS)
 
 
 def test_few_records_are_taken_for_defects_and_each_for_a_reason() -> None:

@@ -1,7 +1,6 @@
 """Runs and a limit, driven at random against a small model: no slot is lost, and every verdict can be had again."""
 
 from collections import Counter
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -14,12 +13,9 @@ from domain.commands.limits import CreateLimit, UpdateLimit
 from domain.commands.slot_requests import TakeSlots
 from domain.commands.task_runs import DeleteTaskRun, SetTaskRunState
 from domain.concurrency_limit import ConcurrencyLimit, Holder, LimitChanges
-from domain.events import EventMapper
-from domain.flow_run import FlowRun, FlowRunStateSet, FlowRunTransitionRefused
 from domain.ids import new_id
-from domain.ledger import Ledger, replay
-from domain.orchestration.policies import DIALECTS, flow_run_policy
-from domain.orchestration.rule import FlowRunContext, Reject, Wait
+from domain.ledger import Ledger
+from domain.orchestration.policies import DIALECTS
 from domain.states import TERMINAL, State, StateType
 from projections import statements
 from projections.connection import LedgerConnection
@@ -27,6 +23,7 @@ from projections.recorder import PostgresLedgerRecorder
 from projections.tables import TABLES
 from tests.checks import check_ledger
 from tests.domain.conftest import CALLER, Clock, Desk, create_task_run, proposed
+from tests.support.verdicts import decide_all_again
 
 types = st.sampled_from([type.value for type in StateType])
 tasks = st.integers(0, 3)
@@ -152,37 +149,9 @@ class Runs(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
             check_ledger(self.conninfo)
-            _decide_again(self.conninfo, self.flow_run)
+            again = decide_all_again(self.conninfo)
+            assert (again.differing, again.unknown) == ({}, {})
             self.ledger.close()
-
-
-def _decide_again(conninfo: str, flow_run: UUID) -> None:
-    """Every recorded proposal for a flow run gets the recorded verdict from the run as it was before."""
-    recorder = PostgresLedgerRecorder(LedgerConnection(conninfo))
-    mapper, stored = EventMapper(), recorder.select_events(flow_run)
-    assert [event.originator_version for event in stored] == list(range(1, len(stored) + 1))
-    for place, event in enumerate(map(mapper.to_domain_event, stored)):
-        facts: dict[str, Any] = dict(event)
-        if not isinstance(event, FlowRunStateSet | FlowRunTransitionRefused) or place < 2:
-            continue
-        run = replay(mapper, flow_run, stored[:place])
-        assert isinstance(run, FlowRun)
-        asked = facts.get("proposed") or facts["state"]
-        policy = flow_run_policy(event.dialect or "prefect-3", facts.get("force", False))
-        context = FlowRunContext(run, run.state, asked, event.recorded_at, run.run_count)
-        ruling = policy.decide(context)
-        if isinstance(event, FlowRunStateSet):
-            assert ruling.state is not None
-            assert (ruling.state.type, ruling.state.name, ruling.rule) == (
-                event.state.type,
-                event.state.name,
-                event.rule,
-            )
-        elif not facts.get("force"):
-            assert ruling.state is None
-            assert (type(ruling.verdict).__name__.upper(), ruling.rule) == (event.status, event.rule)
-            assert isinstance(ruling.verdict, Reject | Wait) or ruling.rule == event.rule
-    recorder.close()
 
 
 def test_runs_and_a_limit_are_as_a_small_model_has_them(conninfo: str) -> None:

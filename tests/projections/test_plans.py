@@ -11,8 +11,9 @@ import pytest
 from psycopg import AsyncConnection
 
 from api.embedded_postgres import EmbeddedPostgres
+from domain.flow_run import FlowRun
 from domain.ids import new_id
-from projections import graph, history, pages, planning, queries, scheduled_work, upkeep, work
+from projections import as_of, audit, graph, history, pages, past_runs, planning, queries, scheduled_work, upkeep, work
 from projections.connection import session_options
 from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter, WorkPoolFilter
 from projections.lists import Page
@@ -27,6 +28,7 @@ RUN_TABLES = {
     "flow_runs",
     "flow_run_documents",
     "flow_run_states",
+    "flow_run_intervals",
     "task_runs",
     "task_run_documents",
     "task_run_states",
@@ -36,6 +38,8 @@ ONE = UUID(int=1)
 flow_runs: Callable[[Any], FlowRunFilter] = FlowRunFilter.model_validate
 task_runs: Callable[[Any], TaskRunFilter] = TaskRunFilter.model_validate
 of_flow = FlowFilter.model_validate({"name": {"any_": ["flow-7"]}})
+running = flow_runs({"state": {"type": {"any_": ["RUNNING"]}}})
+NOON = DAY + timedelta(hours=12)
 completed = {"state": {"type": {"any_": ["COMPLETED"]}}}
 lately = {"after_": DAY + timedelta(hours=23)}
 day = {"start": DAY, "end": DAY + timedelta(days=1), "interval": timedelta(minutes=15)}
@@ -151,6 +155,20 @@ ASKED: dict[str, tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str,
     "a history between buckets": (history.read_history, (RUNS,), odd),
     "how late runs are": (history.average_lateness, (RUNS,), {}),
     "dots": (pages.read_dots, (), {"sort": by_start, "limit": 1000, "offset": 0}),
+    "flow runs that were running": (past_runs.read_past_flow_runs, (NOON,), {"limit": 200, "flow_runs": running}),
+    "how many were running": (past_runs.count_past_flow_runs, (NOON,), {"flow_runs": running}),
+    "how many of a flow were running": (
+        past_runs.count_past_flow_runs,
+        (NOON,),
+        {"flow_runs": running, "flows": of_flow},
+    ),
+    "what became of a flow run by then": (
+        past_runs.read_past_flow_runs,
+        (NOON,),
+        {"limit": 200, "flow_runs": flow_runs({"id": {"any_": [ONE]}})},
+    ),
+    "a flow run as of then": (as_of.read_as_of, (FlowRun, ONE, as_of.Moment(time=NOON)), {}),
+    "the events of a flow run": (audit.read_events, (FlowRun, ONE), {"after": 0, "limit": 200}),
     "a task run": (queries.read_task_run, (ONE,), {}),
     "newest task runs": (queries.read_listed, (TASKS, page), {}),
     "task runs of a flow run": (
@@ -176,6 +194,17 @@ ASKED: dict[str, tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str,
 }
 
 
+SPREAD_OUT = """
+TRUNCATE read.flow_run_intervals;
+INSERT INTO read.flow_run_intervals
+SELECT flow_run_id, version, timestamp, lead(timestamp) OVER states, flow_id, deployment_id, state.doc::json ->> 'type',
+    state.name, state.name IN ('Completed', 'Failed'), tag_keys
+FROM read.flow_run_states AS state JOIN read.flow_runs AS run ON run.id = flow_run_id
+WINDOW states AS (PARTITION BY flow_run_id ORDER BY version)
+"""
+"""The events of the seeded ledger are all of one moment; here their states last from one to the next."""
+
+
 class Explaining:
     """A connection that has every statement explained before it is executed, and keeps the plans."""
 
@@ -194,6 +223,9 @@ class Explaining:
 def large(postgres: EmbeddedPostgres) -> Iterator[str]:
     with copy_of("template0", postgres.conninfo) as conninfo:
         seed(conninfo, FLOW_RUNS)
+        with psycopg.connect(conninfo, autocommit=True, options="-c statement_timeout=0") as connection:
+            connection.execute(SPREAD_OUT)
+            connection.execute("VACUUM ANALYZE read.flow_run_intervals")
         yield conninfo
 
 

@@ -1,0 +1,74 @@
+"""What the ledger says of one thing: its events, also after it was deleted, and what it was like at some time."""
+
+import asyncio
+from uuid import UUID
+
+from api.answer import Answer
+from api.call import Call
+from api.endpoint import Endpoints
+from api.errors import InvalidRequest
+from api.moments import LAST_VERSION, moment_of
+from api.routes.answers import found
+from api.routes.listing import page_of
+from domain.aggregate import Aggregate
+from domain.deployment import Deployment
+from domain.flow import Flow
+from domain.flow_run import FlowRun
+from domain.task_run import TaskRun
+from projections import audit
+from projections.as_of import read_as_of
+
+endpoints = Endpoints()
+ANSWERS = {
+    200: "A page of events: `next_after` is what `after` must be for the next, null on the last",
+    404: "There never was one",
+}
+PAGE = ("limit", "after")
+
+NAMES: dict[type[Aggregate], str] = {TaskRun: "Task"}
+"""What an aggregate is called where it is not found, if not by its kind."""
+
+
+@endpoints.add("GET", "/flow_runs/{id}/events", "The events of a flow run, oldest first", answers=ANSWERS, options=PAGE)
+async def read_flow_run_events(call: Call) -> Answer:
+    return await _events(call, FlowRun)
+
+
+@endpoints.add("GET", "/task_runs/{id}/events", "The events of a task run, oldest first", answers=ANSWERS, options=PAGE)
+async def read_task_run_events(call: Call) -> Answer:
+    return await _events(call, TaskRun)
+
+
+@endpoints.add("GET", "/flows/{id}/events", "The events of a flow, oldest first", answers=ANSWERS, options=PAGE)
+async def read_flow_events(call: Call) -> Answer:
+    return await _events(call, Flow)
+
+
+@endpoints.add(
+    "GET", "/deployments/{id}/events", "The events of a deployment, oldest first", answers=ANSWERS, options=PAGE
+)
+async def read_deployment_events(call: Call) -> Answer:
+    return await _events(call, Deployment)
+
+
+async def read_past(call: Call, kind: type[Aggregate], id: UUID, as_of: str) -> Answer:
+    """The document of one thing as of a moment, told from its events. Raises InvalidRequest (422)."""
+    document = await call.services.reads.run(read_as_of, kind, id, moment_of(as_of))
+    return found(document, NAMES.get(kind, kind.kind))
+
+
+async def _events(call: Call, kind: type[Aggregate]) -> Answer:
+    id, after = call.id(), _number(call, "after") or 0
+    limit = page_of(call, _number(call, "limit"))
+    rows = await call.services.reads.run(audit.read_events, kind, id, after=after, limit=limit)
+    if rows is None:
+        return found(None, NAMES.get(kind, kind.kind))
+    return Answer(await asyncio.to_thread(audit.page_of_events, kind, id, rows, after=after, limit=limit))
+
+
+def _number(call: Call, name: str) -> int | None:
+    text = call.query(name)
+    if text is None or (text.isascii() and text.isdigit() and len(text) < len(str(LAST_VERSION))):
+        return None if text is None else int(text)
+    message = f"Input should be a whole number from 0 to {10 ** (len(str(LAST_VERSION)) - 1) - 1}"
+    raise InvalidRequest([{"type": "int_parsing", "loc": ["query", name], "msg": message, "input": text}], None)
