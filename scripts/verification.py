@@ -13,7 +13,7 @@ import typer
 from pydantic import SecretStr
 from pydantic_core import to_json
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -88,9 +88,9 @@ def _progress() -> Iterator[Tell]:
     """What tells a person at a terminal how far it is and how long it will take; it tells nobody else."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("Events looked at"),
+        TextColumn("Reading the ledger"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
