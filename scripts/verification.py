@@ -70,7 +70,7 @@ def verify_ledger(
     except (DatabaseUnusable, ValueError) as refusal:
         raise _failed(str(refusal)) from None
     except BrokenProcessPool:
-        raise _failed("A process that was reading ended before its time; perhaps memory ran out.") from None
+        raise _failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None
     except (psycopg.Error, OSError) as error:
         raise _failed(f"The ledger cannot be checked: {first_line(error)}") from None
     console = Console(soft_wrap=True, highlight=False, markup=False, stderr=json == STANDARD_OUTPUT)
