@@ -2,6 +2,11 @@
 
 An event's JSON leaves out null fields (absent means null) and the id and version of its stream, which are columns of
 the store. A changed shape gets a higher `class_version` and an upcaster; a topic is never reused.
+
+To change an event: raise its `class_version`, put a function into its `upcasters` under the version before, which makes
+facts of this version of facts of that one, and leave the older upcasters alone: they are called one after the other.
+Add golden events of the new version, those of the old one stay. A new field whose absence means null needs none of
+that. In both cases `python -m scripts.event_shapes` puts the new shape on record, and tests fail until that was done.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ import typer
 from pydantic import SecretStr
 from pydantic_core import to_json
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -70,7 +70,7 @@ def verify_ledger(
     except (DatabaseUnusable, ValueError) as refusal:
         raise _failed(str(refusal)) from None
     except BrokenProcessPool:
-        raise _failed("A process that was reading ended before its time; perhaps memory ran out.") from None
+        raise _failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None
     except (psycopg.Error, OSError) as error:
         raise _failed(f"The ledger cannot be checked: {first_line(error)}") from None
     console = Console(soft_wrap=True, highlight=False, markup=False, stderr=json == STANDARD_OUTPUT)
@@ -88,9 +88,9 @@ def _progress() -> Iterator[Tell]:
     """What tells a person at a terminal how far it is and how long it will take; it tells nobody else."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("Events looked at"),
+        TextColumn("Reading the ledger"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -1,10 +1,13 @@
 """What all checks of a ledger look at: one snapshot of one database, from as many processes as there are jobs."""
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, LiteralString
 
 import psycopg
@@ -88,9 +91,20 @@ _process: list[psycopg.Connection] = []
 
 
 def _open(conninfo: str, snapshot: str) -> None:
+    """Get a process ready; it ends with the one it works for, and leaves a Ctrl-C to that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     connection = _connect(conninfo)
     connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
     _process.append(connection)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        # Whoever is left alone would keep the snapshot open, and with it all that was deleted since.
+        os._exit(1)
 
 
 def _look(look_at: Callable[..., Part], bounds: tuple[Any, ...]) -> Part:

@@ -18,13 +18,13 @@ from projections.verify.streams import EVENTS, FOLDS, KEYS, VERSIONS, check_stre
 class Inspection:
     """One way through the ledger, and the checks that are made on it.
 
-    `look` gives what it finds part by part, by the names of the checks. Progress is measured by `measure`, the check
-    that looks at `share` things for every event of the ledger.
+    `look` gives what it finds part by part, by the names of the checks. `measure` is the one that counts events, if one
+    of them does: it tells how far it is.
     """
 
     checks: tuple[Check, ...]
     look: Callable[[Scene], Iterator[Part]]
-    measure: Check
+    measure: Check | None = None
 
 
 INSPECTIONS: tuple[Inspection, ...] = (
@@ -89,14 +89,17 @@ def verify(
     with scene(conninfo, jobs or os.cpu_count() or 1) as moment:
         head = head_of(moment.connection)
         found = {check.name: Found() for inspection in todo for check in inspection.checks}
-        total, done = max(head.position, 1) * len(todo), 0
-        progress(0, total)
-        for inspection in todo:
+        each = max(head.position, 1)
+        total = each * len(todo)
+        for number, inspection in enumerate(todo):
+            done = 0
+            progress(each * number, total)
             for part in inspection.look(moment):
                 for name, more in part.items():
                     found[name].take(more)
-                done += part.get(inspection.measure.name, Found()).looked_at
-                progress(min(done, total), total)
+                if inspection.measure is not None and inspection.measure.name in part:
+                    done += part[inspection.measure.name].looked_at
+                progress(each * number + min(done, each), total)
         _explain(moment, found)
         checked = [Checked(check, found[check.name]) for inspection in todo for check in inspection.checks]
         grown_by = None

@@ -82,6 +82,7 @@ def requests_of_all_kinds(flow_id: str, run_id: str) -> list[Request]:
         ("GET", f"flows/{flow_id}", None),
         ("GET", "flows/name/outage", None),
         ("GET", "ready", None),
+        ("GET", "ledger/head", None),
         ("GET", f"flow_run_states/?flow_run_id={run_id}", None),
         ("POST", "flow_runs/filter", {}),
         ("POST", "task_runs/count", {}),
@@ -116,8 +117,10 @@ def test_the_service_answers_503_stays_up_and_resumes_by_itself(
     try:
         # The second time round all connections have been found dead.
         for _ in range(2):
-            answers = answers_to(server, [*requests_of_all_kinds(flow_id, run["id"]), ("GET", "health", None)])
+            whatever_happens: list[Request] = [("GET", "health", None), ("GET", "metrics", None)]
+            answers = answers_to(server, [*requests_of_all_kinds(flow_id, run["id"]), *whatever_happens])
             assert answers.pop(("GET", "health")).status_code == 200
+            assert "flowledger_database_up 0.0" in answers.pop(("GET", "metrics")).text
             assert {what: answer.status_code for what, answer in answers.items()} == dict.fromkeys(answers, 503)
             assert {answer.text for answer in answers.values()} == {'{"exception_message":"Service Unavailable"}'}
             assert all(int(answer.headers["retry-after"]) > 0 for answer in answers.values())

@@ -3,14 +3,14 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 from eventsourcing.persistence import StoredEvent
 
 from domain.errors import UnknownTopic
-from domain.events import EVENT_TYPES, Event, EventMapper
+from domain.events import EVENT_TYPES, Event, EventMapper, Upcaster
 from domain.flow_run import FlowRunStateSet
 from domain.ledger import AGGREGATES
 from domain.states import State, StateType
@@ -22,7 +22,13 @@ AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 def golden_files() -> list[Path]:
-    return sorted(GOLDEN.glob("*.json"))
+    return sorted(GOLDEN.glob("*.v*.json"))
+
+
+def version_of(path: Path) -> tuple[str, int]:
+    """The topic and the version of a golden event; what follows them says what it shows."""
+    topic, _, rest = path.name.rpartition(".v")
+    return topic, int(rest.partition(".")[0])
 
 
 @pytest.mark.parametrize("topic", sorted(EVENT_TYPES))
@@ -33,7 +39,7 @@ def test_every_topic_has_a_golden_event_of_its_present_version(topic: str) -> No
 
 @pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
 def test_a_golden_event_is_still_read_and_folded(path: Path) -> None:
-    topic = path.stem.rpartition(".v")[0]
+    topic, _ = version_of(path)
     event = EventMapper().to_domain_event(StoredEvent(ID, 1, topic, path.read_bytes().strip()))
     assert isinstance(event, EVENT_TYPES[topic])
     AGGREGATES[topic.partition(".")[0]](ID).apply(event)
@@ -41,8 +47,8 @@ def test_a_golden_event_is_still_read_and_folded(path: Path) -> None:
 
 @pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
 def test_a_golden_event_of_the_present_version_is_written_as_it_was(path: Path) -> None:
-    topic, _, version = path.stem.rpartition(".v")
-    if EVENT_TYPES[topic].class_version == int(version):
+    topic, version = version_of(path)
+    if EVENT_TYPES[topic].class_version == version:
         stored = StoredEvent(ID, 1, topic, path.read_bytes().strip())
         mapper = EventMapper()
         assert mapper.to_stored_event(mapper.to_domain_event(stored)) == stored
@@ -93,6 +99,40 @@ def test_an_older_version_is_lifted_and_a_newer_one_refused() -> None:
             mapper.to_domain_event(StoredEvent(ID, 1, "Test.Renamed", b'{"class_version":3,' + old[1:]))
     finally:
         EVENT_TYPES.pop("Test.Renamed", None)
+
+
+def test_an_event_of_long_ago_is_lifted_from_version_to_version() -> None:
+    lifted = []
+
+    def lift(version: int) -> Upcaster:
+        def upcaster(facts: dict[str, Any]) -> dict[str, Any]:
+            lifted.append(version)
+            assert "class_version" not in facts
+            return {**facts, "path": [*facts.get("path", []), version]}
+
+        return upcaster
+
+    try:
+
+        class Travelled(Event):
+            TOPIC: ClassVar[str] = "Test.Travelled"
+            class_version: ClassVar[int] = 4
+            upcasters: ClassVar = {3: lift(3), 1: lift(1), 2: lift(2)}
+            path: list[int]
+
+        def read(version: bytes) -> Any:
+            state = b'{%b"recorded_at":"2026-11-01T12:00:00Z","actor":"a test","path":[]}' % version
+            return EventMapper().to_domain_event(StoredEvent(ID, 1, "Test.Travelled", state))
+
+        assert read(b"").path == [1, 2, 3]
+        assert read(b'"class_version":2,').path == [2, 3]
+        assert read(b'"class_version":4,').path == []
+        assert lifted == [1, 2, 3, 2, 3]
+        del Travelled.upcasters[2]
+        with pytest.raises(UnknownTopic, match=r"Test\.Travelled version 2"):
+            read(b"")
+    finally:
+        EVENT_TYPES.pop("Test.Travelled", None)
 
 
 @pytest.mark.parametrize(

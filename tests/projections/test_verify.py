@@ -1,5 +1,7 @@
 """Whatever is changed in a ledger behind the back of the service is found, and named by position."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -24,6 +26,7 @@ from projections.verify.expected import Expected
 from projections.verify.verification import Report, verify
 from tests.domain.conftest import CALLER, Clock, Desk, create_flow_run, proposed
 from tests.projections.test_projection_law import FLOWS, commands
+from tests.support.server_process import REPOSITORY, is_alive, wait_until
 
 FLIP = "UPDATE ledger.events SET state = replace(state, 'a test', 'b test') WHERE position = %s"
 
@@ -405,6 +408,25 @@ def test_what_is_written_meanwhile_is_not_seen(books: str, desk: Desk) -> None:
     report = verify(books, jobs=2, progress=write)
     assert (found(report), report.head.position) == ({}, 12)
     assert found(look(books)) == {}
+
+
+HOLDING = """
+import os, sys, time
+from projections.verify.scene import scene
+with scene(sys.argv[1], 2) as moment:
+    print(moment.executor.submit(os.getpid).result(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_whoever_reads_for_a_process_that_was_killed_ends_too(conninfo: str) -> None:
+    command = [sys.executable, "-c", HOLDING, conninfo]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        reader = int(process.stdout.readline())
+        assert is_alive(reader)
+        process.kill()
+        wait_until(lambda: not is_alive(reader))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
