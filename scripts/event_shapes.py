@@ -32,7 +32,6 @@ def shape_of(kind: type[Event]) -> Shape:
     # Columns of the store.
     for column in ("originator_id", "originator_version"):
         del shape["properties"][column]
-        shape["required"].remove(column)
     return shape
 
 

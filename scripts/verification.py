@@ -20,6 +20,7 @@ from rich.text import Text
 from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from projections.connection import first_line
+from projections.rebuild.rebuilding import AlreadyRebuilding, TablesReplaced
 from projections.verify.expected import Expected
 from projections.verify.verification import Checked, Report, verify
 from projections.verify.verification import Progress as Tell
@@ -68,6 +69,8 @@ def verify_ledger(
         if json is not None:
             _write(json, report)
     except (DatabaseUnusable, ValueError) as refusal:
+        raise _failed(str(refusal)) from None
+    except (AlreadyRebuilding, TablesReplaced) as refusal:
         raise _failed(str(refusal)) from None
     except BrokenProcessPool:
         raise _failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None

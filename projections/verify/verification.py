@@ -12,6 +12,7 @@ from projections.verify.findings import Check, Found, Part
 from projections.verify.log import POSITIONS, SEALS, TIMES, check_log
 from projections.verify.scene import Scene, scene
 from projections.verify.streams import EVENTS, FOLDS, KEYS, VERSIONS, check_streams
+from projections.verify.tables import TABLES, check_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Inspection:
 INSPECTIONS: tuple[Inspection, ...] = (
     Inspection((POSITIONS, TIMES, SEALS), check_log, POSITIONS),
     Inspection((EVENTS, VERSIONS, FOLDS, KEYS), check_streams, EVENTS),
+    Inspection((TABLES,), check_tables, TABLES),
 )
 """All that is looked at, in this order."""
 

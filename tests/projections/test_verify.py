@@ -23,7 +23,7 @@ from projections.seals import GENESIS
 from projections.tables import TABLES
 from projections.verify import log, streams
 from projections.verify.expected import Expected
-from projections.verify.verification import Report, verify
+from projections.verify.verification import INSPECTIONS, Report, verify
 from tests.domain.conftest import CALLER, Clock, Desk, create_flow_run, proposed
 from tests.projections.test_projection_law import FLOWS, commands
 from tests.support.server_process import REPOSITORY, is_alive, wait_until
@@ -72,6 +72,10 @@ def tamper(conninfo: str, *changes: Any) -> None:
             connection.execute(statement, values)
 
 
+LOG_AND_STREAMS = INSPECTIONS[:2]
+"""What looks at events and keys: whether rows are right is another question, to which there are tests of their own."""
+
+
 def look(conninfo: str, expect: Expected | None = None) -> Report:
     """What verifying finds, whether it looks at the ledger as one or in parts so small that all lies at a border."""
     reports = []
@@ -79,7 +83,7 @@ def look(conninfo: str, expect: Expected | None = None) -> Report:
         with pytest.MonkeyPatch.context() as patch:
             for module in (log, streams):
                 patch.setattr(module, "ROWS_PER_PART", rows)
-            reports.append(verify(conninfo, jobs=1, expected=expect))
+            reports.append(verify(conninfo, jobs=1, expected=expect, inspections=LOG_AND_STREAMS))
     assert reports[0].as_data() == reports[1].as_data() == reports[2].as_data()
     return reports[0]
 
@@ -397,7 +401,7 @@ def test_several_processes_find_what_one_finds_and_tell_how_far_they_are(books: 
     told: list[tuple[int, int]] = []
     report = verify(books, jobs=2, progress=lambda done, total: told.append((done, total)))
     assert found(report) == found(look(books))
-    assert (told[0], told[-1]) == ((0, 24), (24, 24))
+    assert (told[0], told[-1]) == ((0, 36), (36, 36))
     assert told == sorted(told)
 
 
@@ -408,6 +412,29 @@ def test_what_is_written_meanwhile_is_not_seen(books: str, desk: Desk) -> None:
     report = verify(books, jobs=2, progress=write)
     assert (found(report), report.head.position) == ({}, 12)
     assert found(look(books)) == {}
+
+
+def test_rows_that_are_not_what_the_events_make_are_found_both_ways(books: str) -> None:
+    tamper(
+        books,
+        "DELETE FROM read.flows WHERE name = 'another-flow'",
+        ("INSERT INTO read.flow_run_documents VALUES (%s, '{}')", UUID(int=7)),
+        "UPDATE read.flow_run_states SET doc = doc || ' ' WHERE version = 3",
+        "UPDATE read.run_counts SET runs = runs + 1 WHERE (dimension, width, state_name) = ('all', 60, 'Running')",
+    )
+    sentences = sorted(found(verify(books, jobs=1))["tables"])
+    assert [sentence.rpartition("read.")[2] for sentence in sentences if "run_counts" not in sentence] == [
+        "flow_run_documents is there, though no event makes it.",
+        "flow_run_states is not what the events make of it.",
+        "flow_run_states is not what the events make of it.",
+        "flows is missing.",
+    ]
+    assert any("read.run_counts" in sentence for sentence in sentences)
+
+
+def test_tables_of_another_version_are_a_finding(books: str) -> None:
+    tamper(books, "UPDATE read.shape SET id = 'another'")
+    assert "another version" in found(verify(books, jobs=1))["tables"][0]
 
 
 HOLDING = """
