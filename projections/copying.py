@@ -63,15 +63,17 @@ def project_streams(
     with read_from.cursor("streams", binary=True) as cursor:
         cursor.execute(_STREAMS, {"first": first, "behind": behind})
         streams = (list(stream) for _, stream in groupby(_decoded(cursor), key=attrgetter("originator_id")))
-        while some := list(islice(streams, STREAMS_AT_ONCE)):
+        # Streams are let go of one by one: to have many in memory took as long again as to fold them.
+        while True:
             rows: dict[str, list[Row]] = {}
-            for events in some:
+            for events in islice(streams, STREAMS_AT_ONCE):
                 number += len(events)
                 for name, made in project([aggregate_of(events)], events).written.items():
                     if name in tables:
                         rows.setdefault(name, []).extend(made)
+            if not rows:
+                return number
             copy_rows(write_to, rows, schema)
-    return number
 
 
 def _decoded(cursor: ServerCursor) -> Iterator[Event]:
