@@ -194,24 +194,26 @@ def _drawn(nodes: Sequence[Node], artifacts: Mapping[str | None, Sequence[str]])
         if subflow_id is not None:
             places.setdefault(subflow_id, []).append(place)
         edges.append(f'{{"id":"{subflow_id or task_id}"}}')
-    parents = [_places(upstream, places) for _, _, upstream, *_ in nodes]
-    children: list[list[int]] = [[] for _ in nodes]
-    for place, known in enumerate(parents):
+    parents: list[str] = []
+    children: list[list[str]] = [[] for _ in nodes]
+    for edge, (_, _, upstream, *_) in zip(edges, nodes, strict=True):
+        known = _places(upstream, places)
+        parents.append(",".join([edges[parent] for parent in known]))
         for parent in known:
-            children[parent].append(place)
-    edge = edges.__getitem__
+            children[parent].append(edge)
     roots, drawn = [], []
-    for place, (task_id, subflow_id, _, encapsulating, is_shown, facts) in enumerate(nodes):
+    for node, above, below in zip(nodes, parents, children, strict=True):
+        task_id, subflow_id, _, encapsulating, is_shown, facts = node
         if not is_shown:
             continue
         id, kind = (task_id, "task-run") if subflow_id is None else (subflow_id, "flow-run")
-        if not parents[place]:
+        if not above:
             roots.append(f'"{id}"')
-        around = _places(encapsulating, places)
+        around = ",".join([edges[place] for place in _places(encapsulating, places)])
+        own = ",".join(artifacts.get(task_id, ()))
         drawn.append(
-            f'["{id}",{{"kind":"{kind}","id":"{id}",{facts},"parents":[{",".join(map(edge, parents[place]))}],'
-            f'"children":[{",".join(map(edge, children[place]))}],"encapsulating":[{",".join(map(edge, around))}],'
-            f'"artifacts":[{",".join(artifacts.get(task_id, ()))}]}}]'
+            f'["{id}",{{"kind":"{kind}","id":"{id}",{facts},"parents":[{above}],"children":[{",".join(below)}],'
+            f'"encapsulating":[{around}],"artifacts":[{own}]}}]'
         )
     return ",".join(roots), ",".join(drawn)
 
