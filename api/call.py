@@ -139,6 +139,8 @@ class Call:
 
     def query(self, name: str) -> str | None:
         """A parameter of the query string, the last of several."""
+        if not self._scope["query_string"]:
+            return None
         values = parse_qs(self._scope["query_string"].decode("latin-1")).get(name)
         return None if values is None else values[-1]
 

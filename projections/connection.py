@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import ConnStatus
 from psycopg.waiting import Ready, Wait
 
 from domain.errors import StoreUnavailable
@@ -43,6 +44,11 @@ class ReadingConnection(psycopg.AsyncConnection):
     _left: tuple[PQGen[Any], BaseException] | None = None
     """The operation that nobody waits for any more, and why."""
 
+    _watched: int | None = None
+    """The descriptor of the socket, while the event loop looks at it."""
+
+    _waiting: asyncio.Future[int] | None = None
+
     @property
     def is_busy(self) -> bool:
         """Whether the database may still be at work on something that nobody waits for."""
@@ -57,6 +63,11 @@ class ReadingConnection(psycopg.AsyncConnection):
         except (StoreUnavailable, asyncio.CancelledError) as reason:
             self._left = gen, reason
             raise
+
+    async def close(self) -> None:
+        """Close it, whatever the database is at work on."""
+        self._unwatch()
+        await super().close()
 
     async def settle(self) -> None:
         """Wait, however long it takes, until the database is done with what nobody waits for."""
@@ -85,27 +96,48 @@ class ReadingConnection(psycopg.AsyncConnection):
             return result
         except OSError as error:
             raise psycopg.OperationalError("The connection to the database was closed.") from error
+        finally:
+            if self.pgconn.status != ConnStatus.OK:
+                self._unwatch()
 
     async def _readiness(self, wants: int) -> int:
         """What the socket is ready for, once that is something that an operation waits for."""
         loop, socket = asyncio.get_running_loop(), self.pgconn.socket
-        ready: asyncio.Future[int] = loop.create_future()
-        if wants & Wait.R:
-            loop.add_reader(socket, _tell, ready, Ready.R)
+        waiting: asyncio.Future[int] = loop.create_future()
+        self._waiting = waiting
+        self._watch(loop)
         if wants & Wait.W:
-            loop.add_writer(socket, _tell, ready, Ready.W)
-        limit = None if self.deadline == math.inf else loop.call_at(self.deadline, _tell, ready, Ready.NONE)
+            loop.add_writer(socket, _tell, waiting, Ready.W)
+        limit = None if self.deadline == math.inf else loop.call_at(self.deadline, _tell, waiting, Ready.NONE)
         try:
-            if (found := await ready) == Ready.NONE:
+            if (found := await waiting) == Ready.NONE:
                 raise StoreUnavailable(NOT_IN_TIME)
             return found
         finally:
+            self._waiting = None
             if limit is not None:
                 limit.cancel()
-            if wants & Wait.R:
-                loop.remove_reader(socket)
             if wants & Wait.W:
                 loop.remove_writer(socket)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be told when something comes, from now on: to say so anew for every answer takes ten system calls."""
+        if self._watched is None:
+            self._watched = self.pgconn.socket
+            loop.add_reader(self._watched, self._tell_readable)
+
+    def _unwatch(self) -> None:
+        # Before the descriptor is used again, by another connection.
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = None
+
+    def _tell_readable(self) -> None:
+        if self._waiting is None:
+            # The database has something to say that nobody asked for: that it goes. The next to ask will learn it.
+            self._unwatch()
+        else:
+            _tell(self._waiting, Ready.R)
 
 
 def _comes(poll: select.poll) -> bool:
