@@ -188,40 +188,43 @@ def _drawn(nodes: Sequence[Node], artifacts: Mapping[str | None, Sequence[str]])
     Nodes come, and are named by others, in the order in which they began.
     """
     places: dict[str, list[int]] = {}
-    edges = []
-    for place, (task_id, subflow_id, *_) in enumerate(nodes):
+    ids = []
+    for place, (task_id, subflow_id, _, _, _, _) in enumerate(nodes):
         places.setdefault(task_id, []).append(place)
         if subflow_id is not None:
             places.setdefault(subflow_id, []).append(place)
-        edges.append(f'{{"id":"{subflow_id or task_id}"}}')
-    parents: list[str] = []
+        ids.append(subflow_id or task_id)
+    parents: list[list[str]] = []
     children: list[list[str]] = [[] for _ in nodes]
-    for edge, (_, _, upstream, *_) in zip(edges, nodes, strict=True):
-        known = _places(upstream, places)
-        parents.append(",".join([edges[parent] for parent in known]))
+    for id, (_, _, upstream, _, _, _) in zip(ids, nodes, strict=True):
+        known = _places(upstream, places) if upstream else ()
+        parents.append([ids[parent] for parent in known])
         for parent in known:
-            children[parent].append(edge)
+            children[parent].append(id)
     roots, drawn = [], []
-    for node, above, below in zip(nodes, parents, children, strict=True):
+    for id, node, above, below in zip(ids, nodes, parents, children, strict=True):
         task_id, subflow_id, _, encapsulating, is_shown, facts = node
         if not is_shown:
             continue
-        id, kind = (task_id, "task-run") if subflow_id is None else (subflow_id, "flow-run")
         if not above:
             roots.append(f'"{id}"')
-        around = ",".join([edges[place] for place in _places(encapsulating, places)])
-        own = ",".join(artifacts.get(task_id, ()))
+        kind = "task-run" if subflow_id is None else "flow-run"
+        around = _edges([ids[place] for place in _places(encapsulating, places)]) if encapsulating else ""
+        own = ",".join(artifacts.get(task_id, ())) if artifacts else ""
         drawn.append(
-            f'["{id}",{{"kind":"{kind}","id":"{id}",{facts},"parents":[{above}],"children":[{",".join(below)}],'
+            f'["{id}",{{"kind":"{kind}","id":"{id}",{facts},"parents":[{_edges(above)}],"children":[{_edges(below)}],'
             f'"encapsulating":[{around}],"artifacts":[{own}]}}]'
         )
     return ",".join(roots), ",".join(drawn)
 
 
+def _edges(ids: Sequence[str]) -> str:
+    """Edges to nodes, as the inside of a JSON array."""
+    return '{"id":"' + '"},{"id":"'.join(ids) + '"}' if ids else ""
+
+
 def _places(names: str, places: Mapping[str, list[int]]) -> Sequence[int]:
     """Where those that are named stand, if they are nodes of the graph, each once."""
-    if not names:
-        return ()
     # Most depend on one, which needs neither cutting nor sorting.
     alone = places.get(names)
     return alone or sorted({place for name in names.split(",") for place in places.get(name, ())})
