@@ -53,6 +53,7 @@ from api.routes import (
     work_queues,
     worker_channel,
 )
+from api.routing import ByShape
 from api.services.roster import services_of
 from api.services.shift import Shift
 from api.settings import Settings
@@ -136,11 +137,12 @@ class Flowledger(Starlette):
     """A Starlette whose endpoints answer for their own errors, so that no layer stands between them and the router."""
 
     def build_middleware_stack(self) -> ASGIApp:
+        self._by_shape = ByShape(self.router)
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self.router(scope, receive, send)
+            await self._by_shape(scope, receive, send)
         except HTTPException as error:
             headers = {"Allow": self._methods_at(scope)} if error.status_code == 405 else dict(error.headers or {})
             await answer({"detail": error.detail}, error.status_code, headers).send(send)

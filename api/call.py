@@ -2,8 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -23,6 +24,18 @@ from api.text import nul_detail, readable, refuse_unrepresentable
 from domain.commands.command import Answer, Caller, Command, Once
 
 M = TypeVar("M", bound=BaseModel)
+
+MOST_QUESTIONS = 500
+"""How many bodies of questions are kept."""
+
+SHORT = 4096
+"""Bytes up to which they are."""
+
+
+class Question(BaseModel):
+    """A body that asks and changes nothing. The same bytes are parsed once as long as they are among those that came
+    last: such a body must be left as it is, and may keep what was made of it.
+    """
 
 
 @dataclass(frozen=True)
@@ -199,12 +212,9 @@ class Call:
     async def parse(self, model: type[M]) -> M:
         """The body as the model that it must fit; no body counts as {}. Raises InvalidRequest (422), Refused (413)."""
         body = await self.body() or b"{}"
-        try:
-            parsed = model.model_validate_json(body)
-        except ValidationError as error:
-            raise InvalidRequest.from_validation(error, body) from error
-        refuse_unrepresentable(body)
-        return parsed
+        if issubclass(model, Question) and len(body) <= SHORT:
+            return cast(M, _known(model, body))
+        return _parsed(model, body)
 
     async def parse_as(self, adapter: TypeAdapter[Any]) -> Any:
         """The body as anything that pydantic can check. Raises InvalidRequest (422) and Refused (413)."""
@@ -215,6 +225,20 @@ class Call:
             raise InvalidRequest.from_validation(error, body) from error
         refuse_unrepresentable(body)
         return parsed
+
+
+def _parsed(model: type[M], body: bytes) -> M:
+    try:
+        parsed = model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequest.from_validation(error, body) from error
+    refuse_unrepresentable(body)
+    return parsed
+
+
+@lru_cache(MOST_QUESTIONS)
+def _known(model: type[BaseModel], body: bytes) -> BaseModel:
+    return _parsed(model, body)
 
 
 def is_own_origin(origin: bytes, host: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -10,7 +10,6 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from domain.errors import StoreUnavailable
 from projections.connection import ReadingConnection, session_options
 
 P = ParamSpec("P")
@@ -26,7 +25,7 @@ class Reads:
 
     `timeout` is how many seconds a query may take before the database cancels it, `give_up` when its caller is told
     where the database hangs and cancels nothing, by default a second later. `patience` is how long a caller waits for
-    a free connection.
+    a free connection, if no longer than that.
     """
 
     def __init__(
@@ -35,12 +34,13 @@ class Reads:
         self._most_attempts = size + 1
         self._give_up = timeout + 1 if give_up is None else give_up
         options = session_options(patience, timeout)
-        self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+        self._settling: set[asyncio.Task[None]] = set()
+        self._pool: AsyncConnectionPool[ReadingConnection] = AsyncConnectionPool(
             make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2),
             connection_class=ReadingConnection,
             min_size=1,
             max_size=size,
-            timeout=patience,
+            timeout=min(patience, self._give_up),
             kwargs={"autocommit": True},
             open=False,
         )
@@ -49,6 +49,8 @@ class Reads:
         await self._pool.open()
 
     async def close(self) -> None:
+        for work in self._settling:
+            work.cancel()
         await self._pool.close()
 
     def usage(self) -> Mapping[str, int]:
@@ -62,27 +64,35 @@ class Reads:
 
         Raises StoreUnavailable when the database does not answer in time, and what the query raises.
         """
-        work = asyncio.create_task(self._attempt(query, *args, **kwargs))
-        done, _ = await asyncio.wait({work}, timeout=self._give_up)
-        if not done:
-            # Cancelling would wait for the database as well; the connection comes back when that does.
-            work.add_done_callback(_look)
-            raise StoreUnavailable("no answer in time")
-        return work.result()
-
-    async def _attempt(
-        self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+        deadline = asyncio.get_running_loop().time() + self._give_up
         attempts = 0
         while True:
             attempts += 1
-            async with self._pool.connection() as connection:
-                try:
-                    return await query(connection, *args, **kwargs)
-                except psycopg.OperationalError:
-                    # Every connection of the pool may have died with the database they were made to.
-                    if not connection.closed or attempts == self._most_attempts:
-                        raise
+            connection = await self._pool.getconn()
+            connection.deadline = deadline
+            try:
+                return await query(connection, *args, **kwargs)
+            except psycopg.OperationalError:
+                # Every connection of the pool may have died with the database they were made to.
+                if not connection.closed or attempts == self._most_attempts:
+                    raise
+            finally:
+                await self._give_back(connection)
+
+    async def _give_back(self, connection: ReadingConnection) -> None:
+        if not connection.is_busy:
+            await self._pool.putconn(connection)
+            return
+        # It comes back when the database does; its caller need not wait for that.
+        work = asyncio.create_task(self._settle(connection))
+        self._settling.add(work)
+        work.add_done_callback(self._settling.discard)
+
+    async def _settle(self, connection: ReadingConnection) -> None:
+        try:
+            await connection.settle()
+        finally:
+            await self._pool.putconn(connection)
 
 
 class Gathered:
@@ -116,9 +126,3 @@ class Gathered:
                     if not future.done():
                         future.set_result(found.get(id))
         self._work = None
-
-
-def _look(work: asyncio.Task[Any]) -> None:
-    """Take note of the outcome of a query that nobody waits for any more."""
-    if not work.cancelled():
-        work.exception()

@@ -29,8 +29,8 @@ _KINDS: dict[str, type[Aggregate]] = {
 
 _AS_IT_IS = "coalesce(to_json({column})::text, 'null')"
 AS_TIME: LiteralString = (
-    "coalesce(to_json(to_char({column} AT TIME ZONE 'UTC', CASE WHEN date_trunc('second', {column}) = {column}"
-    """ THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END))::text, 'null')"""
+    """coalesce('"' || replace(to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '')"""
+    """ || 'Z"', 'null')"""
 )
 """A time of a column as JSON text, the way documents have it."""
 

@@ -1,5 +1,11 @@
-"""The connection on which the ledger is written: opened when needed, short time-outs, thrown away when in doubt."""
+"""Connections: those on which queries are read, and the one on which the ledger is written.
 
+That one is opened when needed, has short time-outs, and is thrown away when in doubt.
+"""
+
+import asyncio
+import contextlib
+import math
 import select
 import time
 from collections.abc import Callable
@@ -8,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import ConnStatus
 from psycopg.waiting import Ready, Wait
 
 from domain.errors import StoreUnavailable
@@ -17,37 +24,133 @@ CONNECT_SECONDS = 2
 STREAM_MILLISECONDS = 1
 """How long a reader looks out for the next piece of an answer that has begun to come before others get their turn."""
 
+NAP_SECONDS = 0.0002
+"""How long it leaves alone what has not come yet: to wake up for every piece costs more than to take it."""
+
+NOT_IN_TIME = "no answer in time"
+
 T = TypeVar("T")
 
 
 class ReadingConnection(psycopg.AsyncConnection):
-    """An asynchronous connection that takes the rest of an answer in one go once it has begun to come.
+    """An asynchronous connection for queries that are not waited for longer than until `deadline`, a time of the event
+    loop. One that takes longer, or whose caller is cancelled, keeps the connection busy until it has been settled.
 
-    PostgreSQL sends 8 KiB at a time. Returning to the event loop for each took four times the CPU of the answer itself.
+    The rest of an answer is taken in one go once it has begun to come. PostgreSQL sends 8 KiB at a time; returning to
+    the event loop for each took four times the CPU of the answer itself.
     """
 
+    deadline = math.inf
+    _left: tuple[PQGen[Any], BaseException] | None = None
+    """The operation that nobody waits for any more, and why."""
+
+    _watched: int | None = None
+    """The descriptor of the socket, while the event loop looks at it."""
+
+    _waiting: asyncio.Future[int] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the database may still be at work on something that nobody waits for."""
+        return self._left is not None
+
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        return await super().wait(_taking_all(gen, self.pgconn.socket), *args, **kwargs)
+        """The result of an operation of psycopg. Raises StoreUnavailable when it does not come in time."""
+        if self._left is not None:
+            raise self._left[1]
+        try:
+            return await self._result(gen)
+        except (StoreUnavailable, asyncio.CancelledError) as reason:
+            self._left = gen, reason
+            raise
+
+    async def close(self) -> None:
+        """Close it, whatever the database is at work on."""
+        self._unwatch()
+        await super().close()
+
+    async def settle(self) -> None:
+        """Wait, however long it takes, until the database is done with what nobody waits for."""
+        if self._left is not None:
+            self.deadline = math.inf
+            with contextlib.suppress(psycopg.Error):
+                await self._result(self._left[0])
+            self._left = None
+
+    async def _result(self, operation: PQGen[T]) -> T:
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        begun = False
+        ready: int
+        try:
+            wants = next(operation)
+            while True:
+                if begun and wants == Wait.R and _comes(poll):
+                    ready = Ready.R
+                else:
+                    ready = await self._readiness(wants)
+                    begun = begun or wants == Wait.R
+                wants = operation.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except OSError as error:
+            raise psycopg.OperationalError("The connection to the database was closed.") from error
+        finally:
+            if self.pgconn.status != ConnStatus.OK:
+                self._unwatch()
+
+    async def _readiness(self, wants: int) -> int:
+        """What the socket is ready for, once that is something that an operation waits for."""
+        loop, socket = asyncio.get_running_loop(), self.pgconn.socket
+        waiting: asyncio.Future[int] = loop.create_future()
+        self._waiting = waiting
+        self._watch(loop)
+        if wants & Wait.W:
+            loop.add_writer(socket, _tell, waiting, Ready.W)
+        limit = None if self.deadline == math.inf else loop.call_at(self.deadline, _tell, waiting, Ready.NONE)
+        try:
+            if (found := await waiting) == Ready.NONE:
+                raise StoreUnavailable(NOT_IN_TIME)
+            return found
+        finally:
+            self._waiting = None
+            if limit is not None:
+                limit.cancel()
+            if wants & Wait.W:
+                loop.remove_writer(socket)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be told when something comes, from now on: to say so anew for every answer takes ten system calls."""
+        if self._watched is None:
+            self._watched = self.pgconn.socket
+            loop.add_reader(self._watched, self._tell_readable)
+
+    def _unwatch(self) -> None:
+        # Before the descriptor is used again, by another connection.
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = None
+
+    def _tell_readable(self) -> None:
+        if self._waiting is None:
+            # The database has something to say that nobody asked for: that it goes. The next to ask will learn it.
+            self._unwatch()
+        else:
+            _tell(self._waiting, Ready.R)
 
 
-def _taking_all(gen: PQGen[T], socket: int) -> PQGen[T]:
-    """The same operation, which yields for its first piece, and for another only where that lets wait for itself."""
-    poll = select.poll()
-    poll.register(socket, select.POLLIN)
-    begun = False
-    ready: int
-    try:
-        wants = next(gen)
-        while True:
-            if begun and wants == Wait.R and poll.poll(STREAM_MILLISECONDS):
-                ready = Ready.R
-            else:
-                ready = yield wants
-                begun = begun or wants == Wait.R
-            wants = gen.send(ready)
-    except StopIteration as end:
-        result: T = end.value
-        return result
+def _comes(poll: select.poll) -> bool:
+    """Whether the next piece of an answer is there, or comes soon."""
+    if not poll.poll(0):
+        time.sleep(NAP_SECONDS)
+        return bool(poll.poll(STREAM_MILLISECONDS))
+    return True
+
+
+def _tell(waiting: asyncio.Future[int], ready: int) -> None:
+    if not waiting.done():
+        waiting.set_result(ready)
 
 
 class LedgerConnection:

@@ -15,6 +15,7 @@ from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, Tas
 from projections.filters.condition import EVERY_ROW, Condition, Operator, compare, joined
 from projections.filters.criteria import AnyOrAllTagsOfRun, AnyOrNoId, Criteria, StateCriteria, TimeRange
 from projections.filters.related import Filters
+from projections.query import Query
 from projections.run_counts import ANY_RUN, COUNTED, WIDTHS, kind_of
 from projections.tag_keys import key_of_tag
 from projections.time_pieces import EXACT, FIRST, LAST, Piece, microseconds, pieces
@@ -94,18 +95,15 @@ def _dimension(name: str, criteria: Criteria) -> tuple[str, Condition] | None:
     return None
 
 
-def count_by(table: str, where: Condition, filters: Filters) -> tuple[Condition, bool]:
-    """The statement that selects how many rows of a read table fit filters, which stand for that condition on them.
-
-    Also whether counters answer it: then one plan is right whatever the values, so that it may be prepared.
-    """
+def count_by(table: str, where: Condition, filters: Filters) -> Query:
+    """The query for how many rows of a read table fit filters, which stand for that condition on them."""
     counters = counted(table, filters) if table in COUNTED else None
     if counters is None:
         text = sql.SQL("SELECT count(*) FROM read.{} WHERE {}").format(sql.Identifier(table), where.text)
-        return Condition(text, where.values), False
+        return Query(Condition(text, where.values))
     parts = _sums(table, counters, where)
-    text = sql.SQL("SELECT coalesce(sum(runs), 0) FROM ({}) AS part").format(parts.text)
-    return Condition(text, parts.values), counters.start is None
+    text = sql.SQL("SELECT coalesce(sum(runs), 0)::bigint FROM ({}) AS part").format(parts.text)
+    return Query(Condition(text, parts.values), one_plan=counters.start is None)
 
 
 def states_by_count(table: str, where: Condition, filters: Filters) -> Condition:

@@ -20,12 +20,13 @@ ESTIMATED_START_TIME_DELTA = sql.SQL(
 ).format(ended=sql.SQL(", ").join(sql.Literal(type.value) for type in sorted(TERMINAL)))
 
 TASK_RUN_DOCUMENT = sql.SQL(
-    "concat('{{\"estimated_run_time\":', {run_time}, ',\"estimated_start_time_delta\":', {delta}, ',', right(doc, -1))"
+    "('{{\"estimated_run_time\":' || {run_time} || ',\"estimated_start_time_delta\":' || {delta}"
+    " || ',' || right(doc, -1))"
 ).format(run_time=ESTIMATED_RUN_TIME, delta=ESTIMATED_START_TIME_DELTA)
 """A task run's document with both figures, from its row joined with its document."""
 
 FLOW_RUN_DOCUMENT = sql.SQL(
-    "concat('{{\"estimated_run_time\":', {run_time}, ',\"estimated_start_time_delta\":', {delta}, ',', {queue}, ',',"
-    " right(doc, -1))"
+    "('{{\"estimated_run_time\":' || {run_time} || ',\"estimated_start_time_delta\":' || {delta}"
+    " || ',' || {queue} || ',' || right(doc, -1))"
 ).format(run_time=ESTIMATED_RUN_TIME, delta=ESTIMATED_START_TIME_DELTA, queue=QUEUE_OF_RUN)
 """A flow run's document with both figures and its queue, from its row joined with its document."""

@@ -9,7 +9,6 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection, sql
@@ -18,6 +17,7 @@ from pydantic_core import to_json
 
 from projections.columns import chosen
 from projections.filters.condition import Condition, Operator, joined
+from projections.query import Query
 from projections.sorting import Order, Sort, order_of
 
 LAST_ROW = 2**63 - 1
@@ -83,28 +83,41 @@ class Listed:
     cursor: str | None = None
 
 
+class PageQuery:
+    """The query for one page of a list, which may be asked again and again.
+
+    Raises UnusableCursor, and UnknownColumn where a field is asked for that there is not.
+    """
+
+    def __init__(self, source: Source, where: Condition, sort: Sort, page: Page) -> None:
+        order = order_of(sort)
+        document = source.document if page.columns is None else chosen(source.table, source.document, page.columns)
+        columns: list[sql.Composable] = [_text(document)]
+        if page.by_cursor:
+            if order.moves:
+                raise UnusableCursor(f"Lists in the order {sort.value} have no cursor, for it moves with the clock.")
+            if page.cursor is not None:
+                where = joined(Operator.AND, [where, _behind(sort, order, page.cursor)])
+            # Names of their own, or the rows would be ordered by these texts.
+            key = sql.SQL("NULL") if order.key is None else order.key
+            columns += [sql.SQL("({})::text AS key_text").format(key), sql.SQL("id::text AS id_text")]
+        offset = 0 if page.by_cursor else min(page.offset, LAST_ROW)
+        statement = _rows(source, columns, where, order, deep=offset > 0)
+        self._query = Query(Condition(statement, (*where.values, page.limit, offset)))
+        self._sort = sort
+        self._page = page
+
+    async def read(self, connection: AsyncConnection) -> Listed:
+        """The page as of now."""
+        rows = await self._query.rows(connection)
+        documents = _array([row[0] for row in rows])
+        is_full = 0 < len(rows) == self._page.limit
+        return Listed(documents, _encoded(self._sort, *rows[-1][1:]) if self._page.by_cursor and is_full else None)
+
+
 async def read_page(connection: AsyncConnection, source: Source, where: Condition, sort: Sort, page: Page) -> Listed:
-    """One page of a list. Raises UnusableCursor, and UnknownColumn where a field is asked for that there is not."""
-    order = order_of(sort)
-    document = source.document if page.columns is None else chosen(source.table, source.document, page.columns)
-    if not page.by_cursor:
-        statement = _rows(source, [_text(document)], where, order, deep=page.offset > 0)
-        rows = await _fetched(connection, statement, [*where.values, page.limit, min(page.offset, LAST_ROW)])
-        return Listed(_array(rows))
-    if order.moves:
-        raise UnusableCursor(f"Lists in the order {sort.value} have no cursor, for it moves with the clock.")
-    if page.cursor is not None:
-        where = joined(Operator.AND, [where, _behind(sort, order, page.cursor)])
-    # Names of their own, or the rows would be ordered by these texts.
-    columns = [
-        _text(document),
-        sql.SQL("({})::text AS key_text").format(sql.SQL("NULL") if order.key is None else order.key),
-        sql.SQL("id::text AS id_text"),
-    ]
-    statement = _rows(source, columns, where, order, deep=False)
-    rows = await _fetched(connection, statement, [*where.values, page.limit, 0])
-    is_full = 0 < len(rows) == page.limit
-    return Listed(_array(rows), _encoded(sort, *rows[-1][1:]) if is_full else None)
+    """One page of a list. Raises what `PageQuery` does."""
+    return await PageQuery(source, where, sort, page).read(connection)
 
 
 def json_array(rows: sql.Composable) -> sql.Composed:
@@ -166,13 +179,10 @@ def _decoded(cursor: str) -> tuple[str, str | None, UUID]:
         raise UnusableCursor("The cursor is none that a list gave.") from error
 
 
-async def _fetched(
-    connection: AsyncConnection, statement: sql.Composed, values: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    # Binary results are the bytes themselves; as text they would come as hexadecimal digits.
-    cursor = await connection.execute(statement, values, prepare=False, binary=True)
-    return await cursor.fetchall()
-
-
-def _array(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    return b"[%s]" % b",".join([row[0] for row in rows])
+def _array(documents: list[bytes]) -> bytes:
+    # Joined with its brackets: every further copy of a long list costs as much as finding some of its documents.
+    if not documents:
+        return b"[]"
+    documents[0] = b"[" + documents[0]
+    documents[-1] += b"]"
+    return b",".join(documents)

@@ -17,7 +17,7 @@ from projections.estimates import FLOW_RUN_DOCUMENT, TASK_RUN_DOCUMENT
 from projections.filters.condition import Condition
 from projections.filters.related import Filters, deployments_where, flow_runs_where, flows_where, task_runs_where
 from projections.limit_documents import DEPLOYMENT_DOCUMENT
-from projections.lists import Listed, Page, Source, json_array, read_page
+from projections.lists import Listed, Page, PageQuery, Source, json_array
 from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, Sort, TaskRunSort, order_of
 
 PAGE_SIZE = 200
@@ -149,19 +149,33 @@ LISTED_FLOW_RUNS = Kind(FLOW_RUNS, flow_runs_where, FlowRunSort.ID_DESC)
 LISTED_TASK_RUNS = Kind(TASK_RUNS, task_runs_where, TaskRunSort.ID_DESC)
 
 
+def page_query(kind: Kind, page: Page, sort: Sort | None = None, **filters: Unpack[Filters]) -> PageQuery:
+    """The query for one page of the things of a kind that fit. Raises UnusableCursor and UnknownColumn."""
+    return PageQuery(kind.source, kind.where(filters), sort or kind.sort, page)
+
+
 async def read_listed(
     connection: AsyncConnection, kind: Kind, page: Page, sort: Sort | None = None, **filters: Unpack[Filters]
 ) -> Listed:
     """One page of the things of a kind that fit. Raises UnusableCursor and UnknownColumn."""
-    return await read_page(connection, kind.source, kind.where(filters), sort or kind.sort, page)
+    return await page_query(kind, page, sort, **filters).read(connection)
+
+
+class CountQuery:
+    """The query for how many things of a kind fit, from the counters where those can answer (see `counted`)."""
+
+    def __init__(self, kind: Kind, **filters: Unpack[Filters]) -> None:
+        self._query = count_by(kind.source.table, kind.where(filters), filters)
+
+    async def read(self, connection: AsyncConnection) -> int:
+        """How many there are now."""
+        rows = await self._query.rows(connection)
+        return int(rows[0][0])
 
 
 async def count_listed(connection: AsyncConnection, kind: Kind, **filters: Unpack[Filters]) -> int:
-    """How many things of a kind fit; from the counters where those can answer (see `counted`)."""
-    counting, prepare = count_by(kind.source.table, kind.where(filters), filters)
-    cursor = await connection.execute(sql.SQL("{}").format(counting.text), counting.values, prepare=prepare)
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    """How many things of a kind fit."""
+    return await CountQuery(kind, **filters).read(connection)
 
 
 async def read_ids(connection: AsyncConnection, kind: Kind, *, limit: int, **filters: Unpack[Filters]) -> list[UUID]:

@@ -98,8 +98,9 @@ READ_QUEUE_NAMES = sql.SQL("SELECT {} FROM {} WHERE queue.id = %s").format(QUEUE
 
 QUEUE_OF_RUN = sql.SQL(
     "coalesce(CASE WHEN flow_runs.work_queue_id IS NOT NULL THEN (SELECT {names} FROM {queue}"
-    ' WHERE queue.id = flow_runs.work_queue_id) END, concat(\'"work_queue_id":null,"work_queue_name":\','
-    " coalesce(to_json(flow_runs.work_queue_name)::text, 'null'), ',\"work_pool_id\":null,\"work_pool_name\":null'))"
+    ' WHERE queue.id = flow_runs.work_queue_id) END, \'"work_queue_id":null,"work_queue_name":\''
+    " || coalesce(to_json(flow_runs.work_queue_name)::text, 'null')"
+    ' || \',"work_pool_id":null,"work_pool_name":null\')'
 ).format(names=QUEUE_NAMES, queue=QUEUES_IN_POOLS)
 """The same as a part of a document; one that is in no queue any more keeps what it was called."""
 

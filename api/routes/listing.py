@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from api.answer import Answer
-from api.call import Call
+from api.call import Call, Question
 from api.errors import Refused
 from api.moments import PastTime
 from projections import queries
@@ -21,17 +21,17 @@ from projections.filters import (
     WorkPoolFilter,
     WorkQueueFilter,
 )
-from projections.lists import Page, UnusableCursor
+from projections.lists import Page, PageQuery, UnusableCursor
 from projections.past_runs import NotKnownOfThePast, count_past_flow_runs, read_past_flow_runs
-from projections.queries import Kind
-from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, Sort, TaskRunSort
+from projections.queries import CountQuery, Kind
+from projections.sorting import DeploymentSort, FlowRunSort, FlowSort, LogSort, TaskRunSort
 
 T = TypeVar("T")
 NEXT_CURSOR = "X-Flowledger-Next-Cursor"
 """The header by which a full page that was asked for by cursor names the cursor of the page behind it."""
 
 
-class RunFilters(BaseModel):
+class RunFilters(Question):
     """Filters of flows, deployments, runs, and the work pools and queues of these, combined in any request for some."""
 
     flows: FlowFilter | None = None
@@ -70,6 +70,21 @@ class Listing(RunFilters):
     columns: list[str] | None = None
     cursor: str | None = None
     sort: Any = None
+    _query: PageQuery | None = PrivateAttr(None)
+
+    def query(self, call: Call, kind: Kind) -> PageQuery:
+        """The query that this asks for, put together the first time. Raises Refused (422)."""
+        if self._query is None:
+            by_cursor = "cursor" in self.model_fields_set
+            if by_cursor and self.offset:
+                raise Refused(422, "A list goes on either behind a cursor or behind an offset, not both.")
+            columns = None if self.columns is None else tuple(self.columns)
+            page = Page(page_of(call, self.limit), self.offset, by_cursor, self.cursor, columns)
+            try:
+                self._query = queries.page_query(kind, page, self.sort, **self.filters())
+            except (UnusableCursor, UnknownColumn) as error:
+                raise Refused(422, str(error)) from None
+        return self._query
 
 
 class Numbered(RunFilters):
@@ -78,11 +93,21 @@ class Numbered(RunFilters):
     sort: Any = None
 
 
+class Counting(RunFilters):
+    _query: CountQuery | None = PrivateAttr(None)
+
+    def query(self, kind: Kind) -> CountQuery:
+        """The query that this asks for, put together the first time."""
+        if self._query is None:
+            self._query = CountQuery(kind, **self.filters())
+        return self._query
+
+
 class FilterFlows(Listing):
     sort: FlowSort | None = None
 
 
-class CountFlows(RunFilters):
+class CountFlows(Counting):
     pass
 
 
@@ -94,7 +119,7 @@ class FilterDeployments(Listing):
     sort: DeploymentSort | None = None
 
 
-class CountDeployments(RunFilters):
+class CountDeployments(Counting):
     pass
 
 
@@ -109,7 +134,7 @@ class FilterFlowRuns(Listing):
     as_of: PastTime | None = None
 
 
-class CountFlowRuns(RunFilters):
+class CountFlowRuns(Counting):
     """`as_of` asks how many runs fitted at that time."""
 
     as_of: PastTime | None = None
@@ -126,7 +151,7 @@ class FilterTaskRuns(Listing):
     sort: TaskRunSort | None = None
 
 
-class CountTaskRuns(RunFilters):
+class CountTaskRuns(Counting):
     pass
 
 
@@ -143,16 +168,7 @@ class FilterLogs(BaseModel):
 
 async def listed(call: Call, kind: Kind, body: Listing) -> Answer:
     """The documents that a request asks for. Raises Refused (422)."""
-    by_cursor = "cursor" in body.model_fields_set
-    if by_cursor and body.offset:
-        raise Refused(422, "A list goes on either behind a cursor or behind an offset, not both.")
-    columns = None if body.columns is None else tuple(body.columns)
-    page = Page(page_of(call, body.limit), body.offset, by_cursor, body.cursor, columns)
-    sort: Sort | None = body.sort
-    try:
-        found = await call.services.reads.run(queries.read_listed, kind, page, sort, **body.filters())
-    except (UnusableCursor, UnknownColumn) as error:
-        raise Refused(422, str(error)) from None
+    found = await call.services.reads.run(body.query(call, kind).read)
     return Answer(found.documents, headers=None if found.cursor is None else {NEXT_CURSOR: found.cursor})
 
 
@@ -166,9 +182,9 @@ async def paginated(call: Call, kind: Kind, body: Numbered) -> Answer:
     )
 
 
-async def number(call: Call, kind: Kind, body: RunFilters) -> Answer:
+async def number(call: Call, kind: Kind, body: Counting) -> Answer:
     """How many things fit."""
-    return Answer(b"%d" % await call.services.reads.run(queries.count_listed, kind, **body.filters()))
+    return Answer(b"%d" % await call.services.reads.run(body.query(kind).read))
 
 
 async def listed_past(call: Call, as_of: datetime, body: FilterFlowRuns) -> Answer:

@@ -9,6 +9,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+LONG = 64 * 1024
+"""Bytes beyond which copying a body costs more than to hand the kernel two pieces."""
+
 
 class JoinedWrites:
     """A transport that keeps what is written until the event loop turns, then writes it as one."""
@@ -32,8 +35,11 @@ class JoinedWrites:
 
     def _flush(self) -> None:
         if self._kept and not self._transport.is_closing():
-            self._transport.write(b"".join(self._kept))
-        self._kept.clear()
+            if len(self._kept[-1]) > LONG:
+                self._transport.writelines(self._kept)
+            else:
+                self._transport.write(b"".join(self._kept))
+        self._kept = []
 
 
 class JoinedWritesProtocol(HttpToolsProtocol):

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
 
 from api.reads import MOST_IDS, Gathered, Reads
 from domain.errors import StoreUnavailable
@@ -60,19 +61,34 @@ def test_a_query_that_takes_too_long_is_cancelled_by_the_database(conninfo: str)
     with_reads(conninfo, use, timeout=0.2)
 
 
+async def locked(connection: AsyncConnection) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(1)")
+
+
 def test_callers_are_told_when_the_database_hangs_and_later_ones_are_served(conninfo: str) -> None:
     async def use(reads: Reads) -> None:
-        thaw = asyncio.Event()
-
-        async def frozen(connection: AsyncConnection) -> None:
-            await thaw.wait()
-
-        with pytest.raises(StoreUnavailable):
-            await reads.run(frozen)
-        thaw.set()
+        with psycopg.connect(conninfo) as other:
+            other.execute("SELECT pg_advisory_xact_lock(1)")
+            with pytest.raises(StoreUnavailable):
+                await reads.run(locked)
+            with pytest.raises(PoolTimeout):
+                await reads.run(answer, 1)
+        # The only connection comes back once the database is done with what the first caller asked.
         assert await reads.run(answer, 1) == 1
 
     with_reads(conninfo, use, give_up=0.5, size=1)
+
+
+def test_a_caller_that_goes_away_leaves_a_connection_that_serves_others(conninfo: str) -> None:
+    async def use(reads: Reads) -> None:
+        with psycopg.connect(conninfo) as other:
+            other.execute("SELECT pg_advisory_xact_lock(1)")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reads.run(locked), 0.5)
+        assert await reads.run(answer, 1) == 1
+
+    with_reads(conninfo, use, size=1)
 
 
 def test_reads_that_wait_together_share_a_query(conninfo: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -205,18 +205,16 @@ WINDOW states AS (PARTITION BY flow_run_id ORDER BY version)
 """The events of the seeded ledger are all of one moment; here their states last from one to the next."""
 
 
-class Explaining:
+class Explaining(AsyncConnection):
     """A connection that has every statement explained before it is executed, and keeps the plans."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-        self.plans: list[Any] = []
+    plans: list[Any]
 
-    async def execute(self, statement: Any, values: Any = None, **options: Any) -> Any:
-        text = statement if isinstance(statement, str) else statement.as_string(self._connection)
-        cursor = await self._connection.execute(f"EXPLAIN (FORMAT JSON) {text}", values, prepare=False)
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else query.as_string()
+        cursor = await super().execute(cast(Any, f"EXPLAIN (FORMAT JSON) {text}"), params, prepare=False)
         self.plans.extend(row[0] for row in await cursor.fetchall())
-        return await self._connection.execute(statement, values, **options)
+        return await super().execute(query, params, **options)
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +242,10 @@ def sequential_scans(plan: Any) -> Iterator[str]:
 def plans_of(conninfo: str, query: Callable[..., Awaitable[Any]], args: Any, filters: Any) -> list[Any]:
     async def explain() -> list[Any]:
         options = session_options(2, 60)
-        async with await AsyncConnection.connect(conninfo, autocommit=True, options=options) as connection:
-            explaining = Explaining(connection)
-            await query(explaining, *args, **filters)
-            return explaining.plans
+        async with await Explaining.connect(conninfo, autocommit=True, options=options) as connection:
+            connection.plans = []
+            await query(connection, *args, **filters)
+            return connection.plans
 
     return asyncio.run(explain())
 
