@@ -24,9 +24,6 @@ CONNECT_SECONDS = 2
 STREAM_MILLISECONDS = 1
 """How long a reader looks out for the next piece of an answer that has begun to come before others get their turn."""
 
-NAP_SECONDS = 0.0002
-"""How long it leaves alone what has not come yet: to wake up for every piece costs more than to take it."""
-
 NOT_IN_TIME = "no answer in time"
 
 T = TypeVar("T")
@@ -85,7 +82,7 @@ class ReadingConnection(psycopg.AsyncConnection):
         try:
             wants = next(operation)
             while True:
-                if begun and wants == Wait.R and _comes(poll):
+                if begun and wants == Wait.R and poll.poll(STREAM_MILLISECONDS):
                     ready = Ready.R
                 else:
                     ready = await self._readiness(wants)
@@ -138,14 +135,6 @@ class ReadingConnection(psycopg.AsyncConnection):
             self._unwatch()
         else:
             _tell(self._waiting, Ready.R)
-
-
-def _comes(poll: select.poll) -> bool:
-    """Whether the next piece of an answer is there, or comes soon."""
-    if not poll.poll(0):
-        time.sleep(NAP_SECONDS)
-        return bool(poll.poll(STREAM_MILLISECONDS))
-    return True
 
 
 def _tell(waiting: asyncio.Future[int], ready: int) -> None:
