@@ -10,7 +10,7 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from typing import NamedTuple
@@ -63,7 +63,9 @@ def under_load(address: tuple[str, int], chains: Sequence[Chain], per_second: fl
     there.close()
     try:
         yield result
-        here.send(None)
+        # Where the load ran dry, nobody listens any more.
+        with suppress(OSError):
+            here.send(None)
         met: PacedResult = here.recv()
     except EOFError:
         raise LoadFailed("its process ended without a result") from None
@@ -90,8 +92,12 @@ class _Pacer:
     async def run(self, pipe: Pipe) -> PacedResult:
         for _ in range(CONNECTIONS):
             self._connections.put_nowait(await asyncio.open_connection(*self._address))
-        due, under_way = time.monotonic(), set()
+        due = time.monotonic()
+        under_way: set[asyncio.Task[None]] = set()
         while not pipe.poll():
+            if not self._ready and under_way:
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                continue
             if not self._ready:
                 self._result.ran_dry = True
                 break
