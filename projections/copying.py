@@ -1,7 +1,7 @@
 """Filling read tables in bulk: streams of events folded one by one, their rows written by COPY."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any
 from uuid import UUID
@@ -64,16 +64,15 @@ def project_streams(
         cursor.execute(_STREAMS, {"first": first, "behind": behind})
         streams = (list(stream) for _, stream in groupby(_decoded(cursor), key=attrgetter("originator_id")))
         # Streams are let go of one by one: to have many in memory took as long again as to fold them.
-        while True:
+        for first_of_some in streams:
             rows: dict[str, list[Row]] = {}
-            for events in islice(streams, STREAMS_AT_ONCE):
+            for events in chain([first_of_some], islice(streams, STREAMS_AT_ONCE - 1)):
                 number += len(events)
                 for name, made in project([aggregate_of(events)], events).written.items():
                     if name in tables:
                         rows.setdefault(name, []).extend(made)
-            if not rows:
-                return number
             copy_rows(write_to, rows, schema)
+    return number
 
 
 def _decoded(cursor: ServerCursor) -> Iterator[Event]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from domain.commands.command import Command
 from domain.commands.flow_runs import DeleteFlowRun, SetFlowRunState
 from domain.commands.flows import CreateFlow
+from domain.ids import new_id
 from domain.ledger import Ledger
-from projections import statements
+from projections import copying, statements
 from projections.connection import LedgerConnection
 from projections.rebuild import catching_up, moment, swapping
 from projections.rebuild.building import ALL
@@ -141,6 +142,23 @@ def test_several_processes_fold_parts_of_the_ledger(conninfo: str, monkeypatch: 
         assert len(folded) > 10
         assert (folded[0], folded[-1]) == (0, 201)
         assert rows(conninfo) == written
+    check_ledger(conninfo)
+
+
+def test_streams_of_which_no_row_is_wanted_or_left_do_not_hide_those_behind_them(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "STREAMS_AT_ONCE", 1)
+    with books(conninfo) as execute:
+        created = some_runs(6)
+        execute(created)
+        gone = [command.id for command in created[:3]]  # type: ignore[attr-defined]
+        execute([DeleteFlowRun(caller=CALLER, id=id) for id in gone])
+        execute([CreateFlow(caller=CALLER, id=new_id(), name="a later flow", tags=[], labels={})])
+        written = rows(conninfo)
+        for only in (frozenset({"flows"}), frozenset({"flow_runs", "run_counts"}), None):
+            rebuild(conninfo, Plan(jobs=1, only=only))
+            assert rows(conninfo) == written
     check_ledger(conninfo)
 
 
