@@ -1,6 +1,7 @@
 """One HTTP request as an endpoint sees it: who calls, what was sent, and what the endpoint may use to answer."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
@@ -24,6 +25,7 @@ from api.text import nul_detail, readable, refuse_unrepresentable
 from domain.commands.command import Answer, Caller, Command, Once
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 MOST_QUESTIONS = 500
 """How many bodies of questions are kept."""
@@ -214,22 +216,16 @@ class Call:
         body = await self.body() or b"{}"
         if issubclass(model, Question) and len(body) <= SHORT:
             return cast(M, _known(model, body))
-        return _parsed(model, body)
+        return _parsed(model.model_validate_json, body)
 
     async def parse_as(self, adapter: TypeAdapter[Any]) -> Any:
         """The body as anything that pydantic can check. Raises InvalidRequest (422) and Refused (413)."""
-        body = await self.body()
-        try:
-            parsed = adapter.validate_json(body)
-        except ValidationError as error:
-            raise InvalidRequest.from_validation(error, body) from error
-        refuse_unrepresentable(body)
-        return parsed
+        return _parsed(adapter.validate_json, await self.body())
 
 
-def _parsed(model: type[M], body: bytes) -> M:
+def _parsed(validate: Callable[[bytes], T], body: bytes) -> T:
     try:
-        parsed = model.model_validate_json(body)
+        parsed = validate(body)
     except ValidationError as error:
         raise InvalidRequest.from_validation(error, body) from error
     refuse_unrepresentable(body)
@@ -238,7 +234,7 @@ def _parsed(model: type[M], body: bytes) -> M:
 
 @lru_cache(MOST_QUESTIONS)
 def _known(model: type[BaseModel], body: bytes) -> BaseModel:
-    return _parsed(model, body)
+    return _parsed(model.model_validate_json, body)
 
 
 def is_own_origin(origin: bytes, host: bytes) -> bool:

@@ -19,6 +19,16 @@ def option_for(setting: str, note: str = "") -> Any:
 SEEN_BY_OTHERS = "Other users can see arguments: give a password only in FLOWLEDGER_DATABASE_URL."
 
 
+IMPOSSIBLE = 1
+"""The exit code of a command that could not do what it was asked."""
+
+
+def failed(sentence: str) -> typer.Exit:
+    """Say on standard error why a command could not be done; give what ends it."""
+    print(f"{sentence.rstrip('.')}.", file=sys.stderr)
+    return typer.Exit(IMPOSSIBLE)
+
+
 def read_settings(**options: Any) -> Settings:
     """Read the settings, with the options that were given taking the place of the environment.
 
@@ -30,4 +40,4 @@ def read_settings(**options: Any) -> Settings:
         for problem in error.errors(include_url=False, include_context=False, include_input=False):
             setting = "_".join(str(part) for part in problem["loc"]).upper()
             print(f"FLOWLEDGER_{setting} cannot be used: {problem['msg']}.", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise typer.Exit(IMPOSSIBLE) from None

@@ -21,10 +21,10 @@ from projections.rebuild.building import ALL, Report
 from projections.rebuild.rebuilding import AlreadyRebuilding, OtherShape, Plan, Rebuilt, rebuild
 from projections.rebuild.swapping import TablesInUse
 from projections.rebuild.workers import WorkerFailed
-from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 
-DONE, IMPOSSIBLE, DIFFERENT = 0, 1, 2
-"""Exit codes: all went well, it could not be done, the tables were not what the events make."""
+DONE, DIFFERENT = 0, 2
+"""Exit codes: all went well, the tables were not what the events make."""
 
 
 def rebuild_projections(
@@ -62,9 +62,9 @@ def rebuild_projections(
         with open_ledger(settings) as database, _progress() as report:
             rebuilt = rebuild(database.conninfo, plan, report)
     except (DatabaseUnusable, AlreadyRebuilding, OtherShape, TablesInUse, WorkerFailed) as refusal:
-        raise _failed(str(refusal)) from None
+        raise failed(str(refusal)) from None
     except psycopg.Error as error:
-        raise _failed(f"The read tables cannot be rebuilt: {first_line(error)}") from None
+        raise failed(f"The read tables cannot be rebuilt: {first_line(error)}") from None
     if json:
         sys.stdout.buffer.write(to_json(rebuilt, indent=2) + b"\n")
     else:
@@ -77,11 +77,6 @@ def _tables(only: list[str] | None) -> frozenset[str] | None:
     if unknown:
         raise typer.BadParameter(f"there is no table {min(unknown)!r}; there are {', '.join(sorted(ALL))}")
     return frozenset(only) if only else None
-
-
-def _failed(sentence: str) -> typer.Exit:
-    print(f"{sentence.rstrip('.')}.", file=sys.stderr)
-    return typer.Exit(IMPOSSIBLE)
 
 
 @contextmanager

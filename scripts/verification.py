@@ -24,10 +24,10 @@ from projections.rebuild.rebuilding import AlreadyRebuilding, TablesReplaced
 from projections.verify.expected import Expected
 from projections.verify.verification import Checked, Report, verify
 from projections.verify.verification import Progress as Tell
-from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 
-CLEAN, IMPOSSIBLE, FAULTY = 0, 1, 2
-"""Exit codes: nothing was found, it could not be done, something was found."""
+CLEAN, FAULTY = 0, 2
+"""Exit codes: nothing was found, something was found."""
 
 STANDARD_OUTPUT = Path("-")
 
@@ -69,21 +69,16 @@ def verify_ledger(
         if json is not None:
             _write(json, report)
     except (DatabaseUnusable, ValueError) as refusal:
-        raise _failed(str(refusal)) from None
+        raise failed(str(refusal)) from None
     except (AlreadyRebuilding, TablesReplaced) as refusal:
-        raise _failed(str(refusal)) from None
+        raise failed(str(refusal)) from None
     except BrokenProcessPool:
-        raise _failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None
+        raise failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None
     except (psycopg.Error, OSError) as error:
-        raise _failed(f"The ledger cannot be checked: {first_line(error)}") from None
+        raise failed(f"The ledger cannot be checked: {first_line(error)}") from None
     console = Console(soft_wrap=True, highlight=False, markup=False, stderr=json == STANDARD_OUTPUT)
     _print(console, report, show, monotonic() - started)
     raise typer.Exit(FAULTY if report.number else CLEAN)
-
-
-def _failed(sentence: str) -> typer.Exit:
-    print(f"{sentence.rstrip('.')}.", file=sys.stderr)
-    return typer.Exit(IMPOSSIBLE)
 
 
 @contextmanager

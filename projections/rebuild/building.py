@@ -10,7 +10,7 @@ from projections.rebuild import comparing, shadow
 from projections.rebuild.comparing import COUNTERS, Difference, SumHashes
 from projections.rebuild.filling import CountRuns, FoldStreams, MakeIndex
 from projections.rebuild.moment import Moment
-from projections.rebuild.workers import Task, Workers
+from projections.rebuild.workers import Task, WorkerFailed, Workers
 from projections.run_counts import COUNTED
 from projections.tables import READ, TABLES
 
@@ -40,13 +40,15 @@ class Build:
         return (self.tables | (set(COUNTED) if COUNTERS in self.tables else set())) - {COUNTERS}
 
     def fill(self, workers: Workers, moment: Moment) -> None:
-        """Make the tables and all rows of them, then their indexes and the counters."""
+        """Make the tables and all rows of them, then their indexes and the counters. Raises WorkerFailed."""
         indexes = [index for index in shadow.create(self.connection, self.schema) if index.table in self.filled]
         folded = 0
         self.report("Folding events", folded, moment.events)
         for number in workers.results(FoldStreams(self.schema, self.filled, *range) for range in moment.ranges):
             folded += number
             self.report("Folding events", folded, moment.events)
+        if folded != moment.events:
+            raise WorkerFailed(f"{folded:,} of {moment.events:,} events were folded")
         making: list[Task] = [MakeIndex(self.schema, index) for index in indexes]
         if COUNTERS in self.tables:
             making.insert(0, CountRuns(self.schema))

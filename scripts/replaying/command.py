@@ -18,12 +18,12 @@ from api.serving.logs import configure_logging
 from domain.errors import UnknownTopic
 from projections.as_of import Moment
 from projections.connection import first_line
-from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 from scripts.replaying.life import Life, read_life
 from scripts.replaying.report import life_as_json, print_life
 
-IMPOSSIBLE, DIFFERENT = 1, 3
-"""Exit codes: there is no such run, or it cannot be read; a verdict would be another one today."""
+DIFFERENT = 3
+"""The exit code where a verdict would be another one today."""
 
 
 def replay_run(
@@ -60,12 +60,12 @@ def replay_run(
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             life = read_life(connection, run_id, moment, datetime.now(UTC), check=check)
     except (DatabaseUnusable, UnknownTopic) as refusal:
-        raise _failed(str(refusal)) from None
+        raise failed(str(refusal)) from None
     except psycopg.Error as error:
-        raise _failed(f"The ledger cannot be read: {first_line(error)}") from None
+        raise failed(f"The ledger cannot be read: {first_line(error)}") from None
     if life is None:
         then = "" if as_of is None else f" as of {as_of}"
-        raise _failed(f"There is no flow run or task run with the id {run_id}{then}")
+        raise failed(f"There is no flow run or task run with the id {run_id}{then}")
     _show(life, json=json, check=check)
     raise typer.Exit(DIFFERENT if life.differing else 0)
 
@@ -82,8 +82,3 @@ def _show(life: Life, *, json: bool, check: bool) -> None:
         sys.stdout.buffer.write(life_as_json(life) + b"\n")
     else:
         print_life(Console(highlight=False, markup=False), life, checked=check)
-
-
-def _failed(sentence: str) -> typer.Exit:
-    print(f"{sentence.rstrip('.')}.", file=sys.stderr)
-    return typer.Exit(IMPOSSIBLE)

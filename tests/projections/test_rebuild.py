@@ -162,6 +162,16 @@ def test_streams_of_which_no_row_is_wanted_or_left_do_not_hide_those_behind_them
     check_ledger(conninfo)
 
 
+def test_tables_of_a_part_of_the_events_are_not_put_to_use(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with books(conninfo) as execute:
+        execute(some_runs(3))
+    written = rows(conninfo)
+    monkeypatch.setattr(moment, "_ranges", lambda connection, events: [(UUID(int=3), None)])
+    with pytest.raises(WorkerFailed, match="6 of 7 events"):
+        rebuild(conninfo, Plan(jobs=1))
+    assert rows(conninfo) == written
+
+
 def test_rows_that_are_not_what_the_events_make_are_found_and_replaced(conninfo: str) -> None:
     with books(conninfo) as execute:
         execute(some_runs(3))
