@@ -42,6 +42,7 @@ from api.routes import (
     histories,
     ledger,
     logs,
+    notification_policies,
     run_states,
     saved_searches,
     schedules,
@@ -54,7 +55,7 @@ from api.routes import (
     worker_channel,
 )
 from api.routing import ByShape
-from api.services.roster import services_of
+from api.services.roster import followers_of, services_of
 from api.services.shift import Shift
 from api.settings import Settings
 from domain.ledger import Ledger
@@ -87,6 +88,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *artifacts.endpoints,
     *saved_searches.endpoints,
     *automations.endpoints,
+    *notification_policies.endpoints,
     *work_pools.endpoints,
     *work_queues.endpoints,
     *collections.endpoints,
@@ -107,7 +109,8 @@ EXPERIMENTAL = tuple(
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
     services = _services(settings, conninfo)
-    shift = Shift(services_of(settings), conninfo, settings, services.queue, services.reads)
+    background = [*services_of(settings), *followers_of(settings, services.sealing, services.herald.tell)]
+    shift = Shift(background, conninfo, settings, services.queue, services.reads, services.herald)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
