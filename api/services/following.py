@@ -6,10 +6,9 @@ with a ledger that was emptied or put in the place of another. Read tables are n
 nothing new to anyone. The transactions are not waited for to be durable (see `Shift`): a power cut may take the last of
 them, position and deeds together.
 
-The library's tracking recorder stores a position with what was done, as here, but one event a transaction, through a
-synchronous recorder with a connection pool and a lock on a table of its own. Its subscriptions pull in threads of every
-process, woken by what its own insert function notifies, which ours does not use; neither knows of one active instance
-per name nor of events to set aside.
+The library's tracking recorder stores a position with what was done, as here, but one event at a time, over a
+synchronous connection pool of its own. Its subscriptions pull in threads of every process, woken by what its own insert
+statement notifies, which this ledger does not use; neither knows of one active instance a name or of setting aside.
 
 An event that a follower fails on stops it for a while, longer each time, and is then set aside for people to look at;
 other followers know nothing of it. A database that does not answer says nothing about an event.
