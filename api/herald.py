@@ -50,10 +50,14 @@ class Herald:
     async def start(self) -> None:
         self._tasks.append(asyncio.create_task(self._speak()))
 
-    async def stop(self) -> None:
-        """Wake all who wait, for the last time, and end."""
+    def stop_soon(self) -> None:
+        """Wake all who wait, for the last time, so that none of them keeps the server from its end."""
         self._stopping = True
         self._wake()
+
+    async def stop(self) -> None:
+        """Wake all who wait, for the last time, and end."""
+        self.stop_soon()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

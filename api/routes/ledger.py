@@ -37,6 +37,11 @@ async def metrics(call: Call) -> Answer:
         # What the process knows by itself is worth the more now.
         head, known = None, b"[]"
     page = services.metrics.page(
-        waiting=services.queue.waiting, pool=services.reads.usage(), head=head, services=known, now=datetime.now(UTC)
+        waiting=services.queue.waiting,
+        pool=services.reads.usage(),
+        readers=services.tail.readers,
+        head=head,
+        services=known,
+        now=datetime.now(UTC),
     )
     return Answer(page, content_type=CONTENT_TYPE)
