@@ -6,6 +6,7 @@ waits looks for itself now and then.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -83,10 +84,10 @@ class Herald:
 
     async def wait(self, word: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
         """Wait for a word, but not longer than so many seconds."""
-        try:
-            await asyncio.wait_for(word.wait(), seconds)
-        except TimeoutError:
-            return
+        # wait_for, up to Python 3.11, lets a cancellation go that comes together with the word.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await word.wait()
 
     def _wake(self) -> None:
         woken, self._woken = self._woken, asyncio.Event()

@@ -16,6 +16,8 @@ from projections.connection import first_line
 from projections.head import read_head
 from projections.ledger_feed import Entry, Window, read_window
 
+TASK = "ledger-tail"
+
 MOST_KEPT = 2_000
 """How many of the newest events are kept."""
 
@@ -71,7 +73,7 @@ class LedgerTail:
         """A block in which the tail is kept up to date."""
         self.readers += 1
         if self._task is None:
-            self._task = asyncio.create_task(self._follow())
+            self._task = asyncio.create_task(self._follow(), name=TASK)
         try:
             yield
         finally:

@@ -40,7 +40,7 @@ CHUNK = 64 * 1024
 log = structlog.get_logger(__name__)
 
 # Streams end by themselves when the server stops, and then in good order.
-AppStatus.disable_automatic_graceful_drain()
+AppStatus.enable_automatic_graceful_drain = False
 
 
 @endpoints.add(

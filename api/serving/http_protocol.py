@@ -53,8 +53,9 @@ class JoinedWritesProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {CUT: self._cut}
+        extensions: dict[str, Any] = {CUT: self._cut}
+        self.scope["extensions"] = extensions
 
     def _cut(self) -> None:
         """End the connection although what was sent has not been taken: to end it in good order would wait for that."""
-        self.transport.abort()  # type: ignore[attr-defined]
+        self.transport.abort()

@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.conftest import Service
 from tests.support.event_stream import PATH, STREAM, streaming
-from tests.support.load import drive_runs
+from tests.support.load import Acknowledged, drive_runs
 from tests.support.server_process import ServerProcess, postmaster_pid, serving, wait_until
 from tests.support.stored_events import count_events, read_events
 
@@ -198,42 +198,33 @@ def test_a_stream_has_only_what_fits(service: Service, client: httpx.Client) -> 
 
 
 def test_what_was_read_in_fifty_pieces_during_a_load_is_every_event_once_in_order(service: Service) -> None:
-    chance = random.Random(7)  # noqa: S311
-    wanted = 10_000
+    wanted, chance = 10_000, random.Random(7)  # noqa: S311
     with service.server.client() as client:
         flow, behind = new_flow(client), head(client)
 
-    async def load() -> None:
-        await drive_runs(service.server, flow, connections=16, until=lambda known: count_of(known) >= wanted)
-
-    def count_of(known: Any) -> int:
+    def is_enough(known: Acknowledged) -> bool:
         # A run is created, and enters three states.
-        return len(known.created) + len(known.entered)
+        return len(known.created) + len(known.entered) >= wanted
 
-    async def follow(done: asyncio.Task[None]) -> list[int]:
+    async def follow(load: asyncio.Task[Acknowledged]) -> list[int]:
         positions: list[int] = []
         last_id: str | None = None
-        connections = 0
-        while True:
+        # Each piece ends wherever its reader happens to be: in the midst of a chunk, and of an event.
+        for end in [*sorted(chance.sample(range(1, wanted), 50)), wanted]:
             async with streaming(service.server, last_id, after=behind) as stream:
-                connections += 1
-                if connections <= 50:
-                    # Each piece ends wherever its reader happens to be, within an event or not.
-                    positions += [event["position"] for event in await stream.take(chance.randrange(1, wanted // 40))]
-                else:
-                    await done
-                    left = count_events(service.conninfo) - (positions[-1] if positions else behind)
-                    positions += [event["position"] for event in await stream.take(left)]
-                    return positions
+                positions += [event["position"] for event in await stream.take(end - len(positions))]
                 last_id = stream.last_id
+        await load
+        left = count_events(service.conninfo) - positions[-1]
+        async with streaming(service.server, last_id, after=behind) as stream:
+            return positions + [event["position"] for event in await stream.take(left)]
 
     async def both() -> list[int]:
-        task = asyncio.create_task(load())
-        return await follow(task)
+        return await follow(asyncio.create_task(drive_runs(service.server, flow, connections=16, until=is_enough)))
 
     positions = asyncio.run(both())
-    assert len(positions) >= wanted
     assert positions == list(range(behind + 1, count_events(service.conninfo) + 1))
+    assert len(positions) >= wanted
 
 
 def test_a_reader_that_takes_nothing_is_cut_off_and_may_come_back(service: Service, client: httpx.Client) -> None:
@@ -302,7 +293,7 @@ def test_streams_end_in_good_order_when_the_server_stops(tmp_path: Path, log: Pa
                 first = await stream.take(1)
                 server.process.terminate()
                 # An end that is cut short raises.
-                return topics([*first, *[event async for event in stream.events()]])
+                return topics([*first, *[event async for event in stream.events]])
 
         assert asyncio.run(follow()) == ["Flow.Created"]
         assert server.process.wait(60) == 0
@@ -317,7 +308,7 @@ def test_a_stream_ends_with_the_ledger_that_it_is_of(log: Path, conninfo: str) -
                 first = await stream.take(1)
                 await asyncio.to_thread(client.post, "admin/database/clear", json={"confirm": True})
                 await asyncio.to_thread(new_flow, client)
-                return topics([*first, *[event async for event in stream.events()]])
+                return topics([*first, *[event async for event in stream.events]])
 
         with server.client() as client:
             new_flow(client)

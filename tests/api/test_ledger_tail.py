@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api import ledger_tail
 from api.herald import Herald, listening_connection
-from api.ledger_tail import LedgerTail
+from api.ledger_tail import TASK, LedgerTail
 from api.reads import Reads
 from api.routes.ledger_feed import Reader
 from domain.commands.flows import CreateFlow
@@ -133,3 +133,20 @@ def test_the_tail_keeps_no_more_than_it_may(conninfo: str) -> None:
         assert place.tail.since(51) is None
 
     following(conninfo, use, most_kept=10)
+
+
+def test_who_leaves_as_something_is_written_leaves_nothing_going_on(conninfo: str) -> None:
+    async def use(place: Place) -> None:
+        for turns in range(6):
+            reader = (await place.reader()).chunks()
+            place.write(1)
+            await anext(reader)
+            # The word comes together with the end.
+            place.herald.next_word.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await reader.aclose()
+            going_on = [task for task in asyncio.all_tasks() if task.get_name() == TASK]
+            assert not going_on or not (await asyncio.wait(going_on, timeout=5))[1]
+
+    following(conninfo, use)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -14,19 +13,22 @@ PATH = "ledger/events"
 STREAM = {"Accept": "text/event-stream"}
 
 
-@dataclass
 class EventStream:
     """One connection to the feed of a ledger. `last_id` is where a reader that comes back begins."""
 
-    answer: httpx.Response
-    last_id: str | None = None
-    _rest: bytes = field(default=b"", repr=False)
+    def __init__(self, answer: httpx.Response, last_id: str | None) -> None:
+        self.last_id = last_id
+        self.events = self._read(answer)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def take(self, number: int) -> list[dict[str, Any]]:
+        """The next so many events."""
+        return [await anext(self.events) for _ in range(number)]
+
+    async def _read(self, answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
         """Each event once it came whole, until the server ends the stream."""
-        async for chunk in self.answer.aiter_raw():
-            self._rest += chunk
-            *blocks, self._rest = self._rest.split(b"\n\n")
+        rest = b""
+        async for chunk in answer.aiter_raw():
+            *blocks, rest = (rest + chunk).split(b"\n\n")
             for block in blocks:
                 fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
                 if b"id" in fields:
@@ -35,16 +37,6 @@ class EventStream:
                     event: dict[str, Any] = json.loads(fields[b"data"])
                     assert event["position"] == int(fields[b"id"])
                     yield event
-
-    async def take(self, number: int) -> list[dict[str, Any]]:
-        """The next so many events."""
-        taken: list[dict[str, Any]] = []
-        if number:
-            async for event in self.events():
-                taken.append(event)
-                if len(taken) == number:
-                    break
-        return taken
 
 
 @asynccontextmanager
