@@ -1,6 +1,7 @@
 """The feed of the ledger: every event once, in order, as pages and as a stream that may break off at any time."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -329,3 +330,23 @@ def test_streams_go_on_when_the_database_has_been_away(tmp_path: Path, log: Path
     with serving(log, data_dir=data_dir) as server, server.client() as client:
         new_flow(client)
         assert asyncio.run(follow(server, client)) == ["Flow.Created", "Flow.Created"]
+
+
+def test_five_hundred_idle_readers_cost_less_than_a_hundred_mebibytes(log: Path, conninfo: str) -> None:
+    request = f"GET /api/{PATH} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n".encode()
+    with serving(log, database_url=conninfo) as server, server.client() as client, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            new_flow(client)
+        before = resident_bytes(server)
+        for _ in range(500):
+            reader = stack.enter_context(socket.create_connection(server.address))
+            reader.sendall(request)
+        wait_until(lambda: readers(client) == 500)
+        new_flow(client)
+        assert resident_bytes(server) - before < 100 * 1024 * 1024
+
+
+def resident_bytes(server: ServerProcess) -> int:
+    """How much memory a server takes."""
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
