@@ -44,6 +44,7 @@ from api.routes import (
     ledger,
     ledger_feed,
     logs,
+    notification_policies,
     run_states,
     saved_searches,
     schedules,
@@ -56,7 +57,7 @@ from api.routes import (
     worker_channel,
 )
 from api.routing import ByShape
-from api.services.roster import services_of
+from api.services.roster import followers_of, services_of
 from api.services.shift import Shift
 from api.settings import Settings
 from domain.ledger import Ledger
@@ -89,6 +90,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *artifacts.endpoints,
     *saved_searches.endpoints,
     *automations.endpoints,
+    *notification_policies.endpoints,
     *work_pools.endpoints,
     *work_queues.endpoints,
     *collections.endpoints,
@@ -110,7 +112,8 @@ EXPERIMENTAL = tuple(
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
     services = _services(settings, conninfo)
-    shift = Shift(services_of(settings), conninfo, settings, services.queue, services.reads)
+    background = [*services_of(settings), *followers_of(settings, services.sealing, services.herald.tell)]
+    shift = Shift(background, conninfo, settings, services.queue, services.reads, services.herald)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
