@@ -17,6 +17,7 @@ from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.herald import Herald, listening_connection
+from api.ledger_tail import LedgerTail
 from api.metrics import Metrics
 from api.reads import Gathered, Reads
 from api.routes import (
@@ -41,6 +42,7 @@ from api.routes import (
     graphs,
     histories,
     ledger,
+    ledger_feed,
     logs,
     notification_policies,
     run_states,
@@ -95,6 +97,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *feed.endpoints,
     *task_workers.endpoints,
     *audit.endpoints,
+    *ledger_feed.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -133,7 +136,9 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
     routes.append(worker_channel.route(services))
     routes.extend((feed.route(services), logs.route(services), task_workers.route(services)))
     routes.extend(openapi.routes(ENDPOINTS))
-    return Flowledger(routes=routes, lifespan=lifespan)
+    app = Flowledger(routes=routes, lifespan=lifespan)
+    app.state.stop_soon = services.herald.stop_soon
+    return app
 
 
 class Flowledger(Starlette):
@@ -190,4 +195,5 @@ def _services(settings: Settings, conninfo: str) -> Services:
         herald=herald,
         client_events=ClientEventWriter(reads, herald),
         metrics=metrics,
+        tail=LedgerTail(reads, herald),
     )

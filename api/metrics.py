@@ -73,6 +73,7 @@ class Metrics:
         *,
         waiting: int,
         pool: Mapping[str, int],
+        readers: int,
         head: Head | None,
         services: bytes,
         now: datetime,
@@ -80,15 +81,15 @@ class Metrics:
     ) -> bytes:
         """All that is known, in the text format of Prometheus (0.0.4).
 
-        `waiting` commands are in line, `pool` says how the connections for reading are in use, `services` is what
-        is known of those, as JSON, `notifications` how many there are by status; without a `head` the database did not
-        answer.
+        `waiting` commands are in line, `pool` says how the connections for reading are in use, `readers` follow the
+        ledger, `services` is what is known of those, as JSON, `notifications` how many there are by status; without a
+        `head` the database did not answer.
         """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(
             _Known(
                 [
-                    *self._of_process(waiting, pool),
+                    *self._of_process(waiting, pool, readers),
                     *_of_ledger(head, services, now),
                     *_of_followers(services, notifications or {}),
                 ]
@@ -96,7 +97,7 @@ class Metrics:
         )
         return generate_latest(registry)
 
-    def _of_process(self, waiting: int, pool: Mapping[str, int]) -> Iterable[Metric]:
+    def _of_process(self, waiting: int, pool: Mapping[str, int], readers: int) -> Iterable[Metric]:
         process = str(os.getpid())
         requests = HistogramMetricFamily(
             "flowledger_request_duration_seconds",
@@ -113,6 +114,7 @@ class Metrics:
         batches.add_metric([process], self.batches.buckets(), self.batches.sum)
         yield batches
         yield _gauge("flowledger_queue_commands", "Commands that wait to be decided", [([process], waiting)], "process")
+        yield _gauge("flowledger_live_feed_readers", "Who follow the ledger", [([process], readers)], "process")
         connections = [
             ([state, process], pool.get(name, 0))
             for state, name in (("open", "pool_size"), ("free", "pool_available"), ("awaited", "requests_waiting"))

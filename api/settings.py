@@ -130,6 +130,14 @@ class Settings(BaseSettings):
         description="How long events that clients sent of themselves are kept, in days; 0 keeps them for ever.",
     )
 
+    live_feed_readers: int = Field(
+        default=1000, ge=0, le=100_000, description="How many readers of each process may follow the ledger at a time."
+    )
+    live_feed_patience_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="How long a reader that follows the ledger may take nothing before it is cut off, in seconds.",
+    )
     followers_enabled: bool = Field(
         default=True,
         description="Whether what follows the log (notifications) may run here, beside the other services.",

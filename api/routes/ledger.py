@@ -40,6 +40,7 @@ async def metrics(call: Call) -> Answer:
     page = services.metrics.page(
         waiting=services.queue.waiting,
         pool=services.reads.usage(),
+        readers=services.tail.readers,
         head=head,
         services=known,
         now=datetime.now(UTC),
