@@ -19,7 +19,7 @@ from projections.notifications import Due
 
 NAME = "notifications"
 
-WIDTH = 1000
+WIDTH = 4000
 """How many positions are looked at in one transaction."""
 
 
