@@ -260,6 +260,27 @@ def test_an_attempt_that_a_process_did_not_live_to_see_the_end_of_is_made_again(
     assert [(number, outcome) for number, outcome, *_ in attempts(conninfo)] == [(1, "unknown"), (2, "delivered")]
 
 
+def test_an_attempt_whose_end_could_not_be_noted_is_made_again(
+    conninfo: str, desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following, receiver = begin(conninfo, clock), Receiver()
+    asyncio.run(free_port(receiver))
+    policy(desk, f"http://127.0.0.1:{receiver.port}/")
+    desk.flow_run(state=proposed("FAILED"))
+    do_round(conninfo, clock, following)
+    finish, failures = notifications.finish, [psycopg.errors.QueryCanceled("too slow")]
+
+    async def slow(*args: Any, **kwargs: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await finish(*args, **kwargs)
+
+    monkeypatch.setattr(notifications, "finish", slow)
+    deliver(conninfo, clock, receiver, times=2)
+    assert [(number, outcome) for number, outcome, *_ in attempts(conninfo)] == [(1, "unknown"), (2, "delivered")]
+    assert statuses(conninfo) == ["delivered"]
+
+
 def test_a_policy_with_many_that_wait_leaves_room_for_others(conninfo: str, desk: Desk, clock: Clock) -> None:
     following = begin(conninfo, clock)
     first = policy(desk, "http://127.0.0.1:1/", state_names=["Failed"])
