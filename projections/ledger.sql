@@ -24,8 +24,19 @@ CREATE TABLE IF NOT EXISTS ledger.seals (
     last_position  bigint      PRIMARY KEY,
     first_position bigint      NOT NULL,
     recorded_at    timestamptz NOT NULL,
-    hash           bytea       NOT NULL
+    hash           bytea       NOT NULL,
+    -- 1: over the events themselves; 2: over a leaf of each, which outlives the event when that is archived.
+    formula        smallint    NOT NULL DEFAULT 1
 );
+-- Ledgers of before do not have it. Adding it anyway would wait for everybody who reads seals.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'ledger.seals'::regclass AND attname = 'formula'
+    ) THEN
+        ALTER TABLE ledger.seals ADD COLUMN formula smallint NOT NULL DEFAULT 1;
+    END IF;
+END $$;
 
 -- Names that stand for one live aggregate. The C collation makes the keys of one kind that begin alike lie together.
 CREATE TABLE IF NOT EXISTS ledger.keys (

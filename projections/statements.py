@@ -54,7 +54,9 @@ FROM json_to_recordset(%s)
     AS event(position bigint, originator_id uuid, originator_version integer, topic text, state text)
 """
 
-INSERT_SEAL = "INSERT INTO ledger.seals (first_position, last_position, recorded_at, hash) VALUES (%s, %s, %s, %s)"
+INSERT_SEAL = """
+INSERT INTO ledger.seals (first_position, last_position, recorded_at, hash, formula) VALUES (%s, %s, %s, %s, 2)
+"""
 
 SEAL_STANDS = "SELECT 1 FROM ledger.seals WHERE last_position = %s AND hash = %s"
 

@@ -13,9 +13,9 @@ from projections.verify.findings import Finding, numbers
 from projections.verify.scene import rows
 
 _SEALS_FROM = """
-(SELECT last_position, hash FROM ledger.seals WHERE last_position < %s ORDER BY last_position DESC LIMIT 1)
+(SELECT last_position, hash, formula FROM ledger.seals WHERE last_position < %s ORDER BY last_position DESC LIMIT 1)
 UNION ALL
-(SELECT last_position, hash FROM ledger.seals WHERE last_position >= %s ORDER BY last_position LIMIT 2)
+(SELECT last_position, hash, formula FROM ledger.seals WHERE last_position >= %s ORDER BY last_position LIMIT 2)
 ORDER BY last_position
 """
 
@@ -65,6 +65,7 @@ def explained(
 class _Seal:
     last: int
     hash: bytes
+    formula: int
 
 
 class _Broken:
@@ -78,7 +79,8 @@ class _Broken:
         self._found: list[tuple[int, str]] = []
         self._missing: list[int] = []
         expected = first
-        digest = Digest(before)
+        broken = next(seal for seal in near if seal.last == last)
+        digest = Digest(before, broken.formula)
         for position, id, version, topic, state in rows(connection, "broken", _EVENTS, [first, last]):
             digest.cover(id, version, topic, state)
             self._missing.extend(range(expected, min(position, expected + MOST_NAMED)))
@@ -89,8 +91,7 @@ class _Broken:
         self._missing.extend(range(expected, min(last + 1, expected + MOST_NAMED)))
         self.only_hash_changed = self._events_changed = False
         if after is not None:
-            stored = next(near.hash for near in near if near.last == last)
-            fits = [Digest(digest.hash()), Digest(stored)]
+            fits = [Digest(digest.hash(), after.formula), Digest(broken.hash, after.formula)]
             for _, id, version, topic, state in rows(connection, "after", _EVENTS, [last + 1, after.last]):
                 for each in fits:
                     each.cover(id, version, topic, state)

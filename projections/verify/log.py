@@ -27,7 +27,7 @@ SELECT last_position, hash, recorded_at FROM ledger.seals WHERE last_position <=
 """
 
 _SEALS = """
-SELECT first_position, last_position, recorded_at, hash FROM ledger.seals
+SELECT first_position, last_position, recorded_at, hash, formula FROM ledger.seals
 WHERE last_position > %s AND last_position <= coalesce(%s, 9223372036854775807) ORDER BY last_position
 """
 
@@ -97,9 +97,9 @@ class _Log:
         while self._ahead is not None and self._ahead[0] < begins:
             self._take()
         while seal is not None:
-            first, last, recorded_at, stored = seal
+            first, last, recorded_at, stored, formula = seal
             self.seals.looked_at += 1
-            digest = Digest(hash)
+            digest = Digest(hash, formula)
             while self._ahead is not None and self._ahead[0] <= last:
                 _, id, version, topic, state = self._take()
                 digest.cover(id, version, topic, state)
