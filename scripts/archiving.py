@@ -192,6 +192,8 @@ def _tell_plan(planned: Plan, *, json: bool) -> None:
         f"{chosen.flow_runs:,} flow runs and {chosen.task_runs:,} task runs, with {chosen.events:,} events,"
         " can be archived."
     )
+    if chosen.held_up_by:
+        print(f"There may be more once the follower {chosen.held_up_by} has come further; it is behind.")
     if chosen.sealed_before:
         print(
             f"{chosen.sealed_before:,} more have ended, but were sealed by an earlier version, whose seals could not be"

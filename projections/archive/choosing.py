@@ -1,7 +1,8 @@
 """What goes into an archive: runs that have ended, of which and of whose kin nothing was recorded for long enough.
 
-That is told by positions in the log, not by times that clients report. A run goes together with its task runs and
-subflow runs, as one tree, or not at all. What was deleted goes by itself.
+That is told by positions in the log, not by times that clients report. What followers of the log have yet to see, or to
+tell, stays. A run goes together with its task runs and subflow runs, as one tree, or not at all. What was deleted goes
+by itself.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ _BOUNDS = """
 SELECT coalesce(max(last_position) FILTER (WHERE recorded_at < %s), 0),
        coalesce(max(last_position) FILTER (WHERE formula = 1), 0)
 FROM ledger.seals
+"""
+
+_FURTHEST_BEHIND = """
+SELECT position, name FROM telemetry.followers JOIN ledger.identity ON identity.id = ledger_id
+ORDER BY position LIMIT 1
 """
 
 _LATELY = """
@@ -59,6 +65,8 @@ DELETE FROM kin WHERE tree IN (
     SELECT tree FROM kin LEFT JOIN read.flow_runs AS flow USING (id) LEFT JOIN read.task_runs AS task USING (id)
     WHERE coalesce(flow.state_type, task.state_type, '') NOT IN ({ended})
         OR EXISTS (SELECT FROM lately WHERE lately.id = kin.id)
+        OR kin.id IN (SELECT flow_run_id FROM telemetry.notifications WHERE status = 'queued')
+        OR kin.id IN (SELECT flow_run_id FROM telemetry.notifications WHERE status = 'sending')
 )
 """
 ).format(ended=ENDED)
@@ -114,13 +122,18 @@ FROM wanted JOIN ledger.events ON originator_id = wanted.id ORDER BY position
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """How much goes into an archive. `sealed_before` are the trees that cannot, for an old formula sealed them."""
+    """How much goes into an archive.
+
+    `sealed_before` are the trees that cannot, for an old formula sealed them. `held_up_by` is the follower of the log
+    that is so far behind that it has yet to see what would go otherwise, if there is one.
+    """
 
     flow_runs: int
     task_runs: int
     events: int
     sealed_before: int
     parts: tuple[int, ...]
+    held_up_by: str | None = None
 
     @property
     def runs(self) -> int:
@@ -130,6 +143,9 @@ class Chosen:
 def choose(connection: Connection, cutoff: datetime) -> Chosen:
     """Choose the runs of which nothing was recorded since `cutoff`, for the transaction that is under way."""
     until, sealed_before = connection.execute(_BOUNDS, [cutoff]).fetchone() or (0, 0)
+    seen, follower = connection.execute(_FURTHEST_BEHIND).fetchone() or (until, None)
+    held_up_by = follower if seen < until else None
+    until = min(until, seen)
     connection.execute(_LATELY, [until])
     connection.execute("ANALYZE lately")
     connection.execute(_KIN)
@@ -141,7 +157,7 @@ def choose(connection: Connection, cutoff: datetime) -> Chosen:
     connection.execute("ANALYZE parts")
     flow_runs, task_runs, kept, events = connection.execute(_COUNTED, [sealed_before]).fetchone() or (0, 0, 0, 0)
     parts = tuple(row[0] for row in connection.execute(_PART_NUMBERS))
-    return Chosen(flow_runs, task_runs, events, kept, parts)
+    return Chosen(flow_runs, task_runs, events, kept, parts, held_up_by)
 
 
 def read_part(connection: Connection, part: int) -> Iterator[Entry]:

@@ -289,3 +289,30 @@ def test_whatever_is_changed_of_what_is_left_is_found(
     sentences = [finding.sentence for one in report.checked for finding in one.found.findings]
     assert any(re.search(named, sentence) for sentence in sentences), sentences
     assert all(finding.first or finding.stream for one in report.checked[:8] for finding in one.found.findings)
+
+
+def test_what_followers_of_the_log_have_yet_to_see_or_to_tell_stays(desk: Desk, store: Store, clock: Clock) -> None:
+    (run, _, _), (position,) = tree(desk), store.ask("SELECT max(position) FROM ledger.events")[0]
+    tree(desk)
+    clock.move(days=10)
+    with psycopg.connect(store.conninfo) as connection:
+        connection.execute(
+            "INSERT INTO telemetry.followers (name, ledger_id, position, last_success)"
+            " SELECT 'a follower', id, %s, now() FROM ledger.identity",
+            [position],
+        )
+        connection.execute(
+            "INSERT INTO telemetry.notifications (id, policy_id, policy_version, position, flow_run_id,"
+            " flow_run_version, state_name, status, created, next_attempt_at)"
+            " VALUES (gen_random_uuid(), gen_random_uuid(), 1, 1, %s, 1, 'Completed', 'queued', now(), now())",
+            [run],
+        )
+    planned = plan(store.conninfo, clock.time - timedelta(days=5))
+    assert (planned.chosen.runs, planned.chosen.held_up_by) == (0, "a follower")
+    with psycopg.connect(store.conninfo) as connection:
+        connection.execute("UPDATE telemetry.notifications SET status = 'delivered'")
+    assert plan(store.conninfo, clock.time - timedelta(days=5)).chosen.runs == 3
+    with psycopg.connect(store.conninfo) as connection:
+        connection.execute("UPDATE telemetry.followers SET position = 1000")
+    planned = plan(store.conninfo, clock.time - timedelta(days=5))
+    assert (planned.chosen.runs, planned.chosen.held_up_by) == (6, None)
