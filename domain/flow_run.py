@@ -11,7 +11,7 @@ from domain import keys
 from domain.events import Event
 from domain.flow import Labels
 from domain.keys import Key
-from domain.run import Run, StateSet, TransitionRefused
+from domain.run import Archived, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 from domain.states import State, StateType
 
@@ -135,6 +135,14 @@ class FlowRunInputDeleted(Event):
 
 class FlowRunDeleted(Event):
     TOPIC: ClassVar[str] = "FlowRun.Deleted"
+
+
+class FlowRunArchived(Archived):
+    TOPIC: ClassVar[str] = "FlowRun.Archived"
+
+
+class FlowRunRestored(Restored):
+    TOPIC: ClassVar[str] = "FlowRun.Restored"
 
 
 class Stretch(NamedTuple):

@@ -11,7 +11,7 @@ from domain import keys
 from domain.events import Event, Upcaster
 from domain.flow import Labels
 from domain.keys import Key
-from domain.run import Run, StateSet, TransitionRefused
+from domain.run import Archived, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
 from domain.states import State, StateType
 from domain.times import Time
@@ -152,6 +152,14 @@ class TaskRunUpdated(Event):
 
 class TaskRunDeleted(Event):
     TOPIC: ClassVar[str] = "TaskRun.Deleted"
+
+
+class TaskRunArchived(Archived):
+    TOPIC: ClassVar[str] = "TaskRun.Archived"
+
+
+class TaskRunRestored(Restored):
+    TOPIC: ClassVar[str] = "TaskRun.Restored"
 
 
 class HandOut(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from api.server import serve as serve_api
 from api.version import VERSION
+from scripts.archiving import archive, restore
 from scripts.benchmarking.command import app as benchmark
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
 from scripts.rebuilding import rebuild_projections
@@ -49,6 +50,8 @@ def version() -> None:
 app.command()(replay_run)
 app.command()(verify_ledger)
 app.command()(rebuild_projections)
+app.command()(archive)
+app.command()(restore)
 
 
 def main() -> None:

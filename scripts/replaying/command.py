@@ -19,7 +19,7 @@ from domain.errors import UnknownTopic
 from projections.as_of import Moment
 from projections.connection import first_line
 from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
-from scripts.replaying.life import Life, read_life
+from scripts.replaying.life import InArchive, Life, read_life
 from scripts.replaying.report import life_as_json, print_life
 
 DIFFERENT = 3
@@ -59,7 +59,7 @@ def replay_run(
         ):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             life = read_life(connection, run_id, moment, datetime.now(UTC), check=check)
-    except (DatabaseUnusable, UnknownTopic) as refusal:
+    except (DatabaseUnusable, UnknownTopic, InArchive) as refusal:
         raise failed(str(refusal)) from None
     except psycopg.Error as error:
         raise failed(f"The ledger cannot be read: {first_line(error)}") from None
