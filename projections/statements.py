@@ -152,8 +152,8 @@ WHERE originator_id = ANY(%s) GROUP BY originator_id
 """
 
 RUNS_BELOW = """
-SELECT id FROM read.task_runs WHERE flow_run_id = ANY(%(ids)s)
-UNION ALL SELECT id FROM read.flow_runs WHERE parent_task_run_id = ANY(%(ids)s)
+SELECT id, flow_run_id FROM read.task_runs WHERE flow_run_id = ANY(%(ids)s)
+UNION ALL SELECT id, parent_task_run_id FROM read.flow_runs WHERE parent_task_run_id = ANY(%(ids)s)
 """
 
 NOTE_FILLED = "UPDATE ledger.archives SET done = %s WHERE id = %s"

@@ -136,12 +136,12 @@ class PostgresTransaction:
         rows = self._cursor.execute(statements.VERSIONS, [list(ids)])
         return {id: Versions(last, number) for id, last, number in rows}
 
-    def runs_below(self, ids: Iterable[UUID]) -> set[UUID]:
-        """The task runs of flow runs, and the flow runs that task runs began.
+    def runs_below(self, ids: Iterable[UUID]) -> Mapping[UUID, UUID]:
+        """The task runs of flow runs, and the flow runs that task runs began, each with what it is below.
 
         No verdict rests on it, and under the lock rows are what the events make, so it is read from the rows.
         """
-        return {id for (id,) in self._cursor.execute(statements.RUNS_BELOW, {"ids": list(ids)})}
+        return dict(self._cursor.execute(statements.RUNS_BELOW, {"ids": list(ids)}).fetchall())
 
     def move_to_archive(self, leaves: Mapping[int, bytes], archive_id: UUID) -> None:
         """Take events out of the log, by their positions, and leave their leaves there.

@@ -36,8 +36,11 @@ class Moved:
     events: int = 0
     left: list[Left] = field(default_factory=list)
 
+    def has_left(self, tree: Tree) -> bool:
+        return any(left.tree == tree.id for left in self.left)
+
     def leave(self, tree: Tree, why: str) -> None:
-        if all(left.tree != tree.id for left in self.left):
+        if not self.has_left(tree):
             self.left.append(Left(tree.id, why))
 
 
@@ -62,8 +65,10 @@ class Remover:
         StoreUnavailable.
         """
         with self._recorder.transaction() as transaction:
-            versions = transaction.versions({id for piece in pieces for id in piece.tree.streams})
-            going = [piece for piece in pieces if self._may_go(transaction, piece.tree, versions)]
+            ids = {id for piece in pieces for id in piece.tree.streams}
+            versions = transaction.versions(ids)
+            strangers = {parent: id for id, parent in transaction.runs_below(ids).items() if id not in ids}
+            going = [piece for piece in pieces if self._may_go(piece.tree, versions, strangers)]
             wanted = {
                 id: events for piece in going for id, events in piece.streams.items() if not versions[id].archived
             }
@@ -76,16 +81,16 @@ class Remover:
         self.moved.runs += len(wanted)
         self.moved.events += len(leaves)
 
-    def _may_go(self, transaction: PostgresTransaction, tree: Tree, versions: Mapping[UUID, Versions]) -> bool:
+    def _may_go(self, tree: Tree, versions: Mapping[UUID, Versions], strangers: Mapping[UUID, UUID]) -> bool:
+        """Whether a tree is as it was written, also by what came to be below its runs: `strangers`, by those runs."""
         for id, written in tree.last_versions().items():
             found = versions.get(id)
             if found is None or found.last != written + (1 if found.archived else 0):
                 self.moved.leave(tree, f"something happened to {id} since it was written")
                 return False
-        strangers = transaction.runs_below(tree.streams) - tree.streams.keys()
-        if strangers:
-            self.moved.leave(tree, f"{min(strangers)} came to belong to it since it was written")
-            return False
+            if id in strangers:
+                self.moved.leave(tree, f"{strangers[id]} came to belong to it since it was written")
+                return False
         return True
 
     def _batch(self, transaction: PostgresTransaction, wanted: Mapping[UUID, object]) -> Batch:

@@ -1,6 +1,6 @@
 """Bringing runs back into the ledger that they are of: every event to where it was, rows and keys made anew."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -16,7 +16,6 @@ from domain.task_run import TaskRunRestored
 from projections.archive.removing import Clock, Moved
 from projections.archive.trees import Piece
 from projections.recorder import PostgresLedgerRecorder
-from projections.transaction import PostgresTransaction
 
 
 class Returner:
@@ -36,16 +35,21 @@ class Returner:
         Raises UnwritableBatch when an event is not the one that was taken out, after which nothing was brought back,
         and StoreUnavailable.
         """
+        # Of a tree whose root stays in the archive, all does.
+        pieces = [piece for piece in pieces if not self.moved.has_left(piece.tree)]
         with self._recorder.transaction() as transaction:
             now = self._clock()
             batch = Batch(now if transaction.recorded_at is None else max(now, transaction.recorded_at))
             positions: dict[int, StoredEvent] = {}
-            for piece in pieces:
-                runs = self._runs(transaction, piece, batch.recorded_at)
+            streams = transaction.streams({id for piece in pieces for id in piece.streams})
+            coming = [(piece, self._runs(piece, streams, batch.recorded_at)) for piece in pieces]
+            known = transaction.ids_of(key for _, runs in coming for run, _ in runs for key in held_keys(run))
+            for piece, runs in coming:
                 keys = {key: run.id for run, _ in runs for key in held_keys(run)}
-                taken = transaction.ids_of(keys)
+                taken = keys.keys() & (known.keys() | batch.claimed.keys())
                 if taken:
-                    (kind, key), id = min(taken.items())
+                    kind, key = min(taken)
+                    id = known.get((kind, key)) or batch.claimed[kind, key]
                     self.moved.leave(piece.tree, f"the key {kind} {key!r} stands for {id} by now")
                     continue
                 batch.claimed.update(keys)
@@ -63,10 +67,13 @@ class Returner:
         self.moved.runs += len(batch.stored)
         self.moved.events += len(positions)
 
-    def _runs(self, transaction: PostgresTransaction, piece: Piece, at: datetime) -> list[tuple[Run, list[Event]]]:
+    def _runs(
+        self, piece: Piece, streams: Mapping[UUID, list[StoredEvent]], at: datetime
+    ) -> list[tuple[Run, list[Event]]]:
         """The runs of a piece that are in the archive, as they will be, each with all its events."""
         runs = []
-        for id, stored in sorted(transaction.streams(piece.streams).items()):
+        for id in sorted(piece.streams.keys() & streams.keys()):
+            stored = streams[id]
             away: Event = self._mapper.to_domain_event(stored[-1])
             if len(stored) > 1 or getattr(away, "archive_id", None) != self._archive_id:
                 continue

@@ -316,3 +316,35 @@ def test_what_followers_of_the_log_have_yet_to_see_or_to_tell_stays(desk: Desk, 
         connection.execute("UPDATE telemetry.followers SET position = 1000")
     planned = plan(store.conninfo, clock.time - timedelta(days=5))
     assert (planned.chosen.runs, planned.chosen.held_up_by) == (6, None)
+
+
+def test_of_a_large_tree_nothing_comes_back_without_its_root(
+    desk: Desk, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "STREAMS_AT_ONCE", 1)
+    tree(desk, idempotency_key="k")
+    clock.move(days=10)
+    [outcome] = store.archive(days=5)
+    desk.flow_run(idempotency_key="k")
+    moved = store.restore(outcome.directory)
+    assert (moved.runs, len(moved.left)) == (0, 1)
+    assert_clean(store.conninfo)
+
+
+def test_a_tree_to_which_something_came_since_it_was_written_stays(
+    desk: Desk, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, grown, ended = (tree(desk) for _ in range(3))
+    clock.move(days=10)
+    check = Archiver._check
+
+    def change(*arguments: Any) -> None:
+        check(*arguments)
+        desk.ask(UpdateFlowRun(caller=CALLER, id=changed[2], changes=FlowRunChanges(name="late")))
+        desk.task_run(grown[0])
+
+    monkeypatch.setattr(Archiver, "_check", change)
+    [outcome] = store.archive(days=5)
+    assert (outcome.moved.runs, {left.tree for left in outcome.moved.left}) == (3, {changed[0], grown[0]})
+    assert store.ask("SELECT count(*) FROM read.flow_runs WHERE id = ANY(%s)", list(ended)) == [(0,)]
+    assert_clean(store.conninfo)
