@@ -23,6 +23,8 @@ from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
 from domain.commands.command import Answer, Caller, Command, Once
+from domain.events import EventMapper
+from projections.payload_keys.store import KeyStore, StoredKeys
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -45,7 +47,8 @@ class Services:
     """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
 
     `sealing` is what seals the data of blocks, `herald` spreads the word of what was committed, `client_events` keeps
-    events that are not the ledger's, `metrics` is what this process counts.
+    events that are not the ledger's, `metrics` is what this process counts, `keys` are those of payloads, if any are
+    kept.
     """
 
     settings: Settings
@@ -57,6 +60,11 @@ class Services:
     herald: Herald
     client_events: ClientEventWriter
     metrics: Metrics
+    keys: KeyStore | None = None
+
+    def mapper(self) -> EventMapper:
+        """What reads events for one request: a key that was destroyed before it is gone."""
+        return EventMapper(None if self.keys is None else StoredKeys(self.keys))
 
 
 class Call:

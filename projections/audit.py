@@ -77,16 +77,21 @@ async def read_events(
     return await (await connection.execute(EVENTS, asked)).fetchall()
 
 
-def page_of_events(kind: type[Aggregate], id: UUID, rows: list[StoredRow], *, after: int, limit: int) -> bytes:
+def page_of_events(
+    kind: type[Aggregate], id: UUID, rows: list[StoredRow], *, after: int, limit: int, mapper: EventMapper | None = None
+) -> bytes:
     """A page of events as JSON; `next_after` is the version behind which the next begins, null on the last page."""
-    page = [recorded for recorded in recorded_events(kind, id, rows) if recorded.event.originator_version > after]
+    told = recorded_events(kind, id, rows, mapper)
+    page = [recorded for recorded in told if recorded.event.originator_version > after]
     next_after = after + limit if len(page) > limit else None
     return as_json({"id": id, "events": list(map(event_fields, page[:limit])), "next_after": next_after})
 
 
-def recorded_events(kind: type[Aggregate], id: UUID, rows: Iterable[StoredRow]) -> Iterator[Recorded]:
+def recorded_events(
+    kind: type[Aggregate], id: UUID, rows: Iterable[StoredRow], mapper: EventMapper | None = None
+) -> Iterator[Recorded]:
     """Stored events, in order of their versions, with what they tell; what they hold is in today's shape."""
-    mapper, aggregate = EventMapper(), kind(id)
+    mapper, aggregate = mapper or EventMapper(), kind(id)
     for position, originator_id, version, topic, state, times, last_at in rows:
         event: Event = mapper.to_domain_event(StoredEvent(originator_id, version, topic, state.encode()))
         before = _state_of(aggregate)

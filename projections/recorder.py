@@ -31,10 +31,14 @@ NO_POSITION_LIMIT = 2**63 - 1
 
 
 class PostgresLedgerRecorder(LedgerRecorder):
-    """A ledger in a PostgreSQL database whose schemas exist. One instance a thread."""
+    """A ledger in a PostgreSQL database whose schemas exist. One instance a thread.
 
-    def __init__(self, connection: LedgerConnection) -> None:
+    `mapper` reads events that were decided elsewhere.
+    """
+
+    def __init__(self, connection: LedgerConnection, mapper: EventMapper | None = None) -> None:
         self._connection = connection
+        self._mapper = mapper or EventMapper()
         self._seen: int | None = None
         self._identity: UUID | None = None
 
@@ -97,7 +101,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append events that were decided elsewhere, with their keys, rows and seal; their positions are returned."""
-        mapper = EventMapper()
+        mapper = self._mapper
         events = [mapper.to_domain_event(stored) for stored in stored_events]
         with _LockedTransaction(self) as transaction:
             before = transaction.streams({event.originator_id for event in events})

@@ -29,7 +29,7 @@ from projections import statements
 from projections.block_schema_document import SCHEMA_DOCUMENT
 from projections.documents import with_estimates, with_queue
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
-from projections.projectors import document_of, project
+from projections.projectors import document_of, project, with_whole_streams
 from projections.row_statements import as_json, as_one, row_parts, take_away
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
@@ -163,7 +163,7 @@ class PostgresTransaction:
             for position, event in enumerate(batch.stored, first)
         ]
         hash = seal(self.last_hash, batch.stored)
-        changes = project(batch.aggregates.values(), batch.events)
+        changes = project(batch.aggregates.values(), with_whole_streams(batch.events, self.streams))
         take_away(self._cursor, changes)
         values = [as_json(events), first, last, batch.recorded_at, hash, *map(as_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)

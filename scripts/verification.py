@@ -65,7 +65,7 @@ def verify_ledger(
     try:
         expected = None if expect is None else Expected.parse(expect)
         with open_ledger(settings) as database, _progress() as tell:
-            report = verify(database.conninfo, jobs=jobs, expected=expected, progress=tell)
+            report = verify(database.conninfo, jobs=jobs, expected=expected, progress=tell, keys=settings.keys_at)
         if json is not None:
             _write(json, report)
     except (DatabaseUnusable, ValueError) as refusal:
