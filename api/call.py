@@ -64,7 +64,11 @@ class Services:
 
     def mapper(self) -> EventMapper:
         """What reads events for one request: a key that was destroyed before it is gone."""
-        return EventMapper(None if self.keys is None else StoredKeys(self.keys))
+        return EventMapper(self.ring())
+
+    def ring(self) -> StoredKeys | None:
+        """The keys of payloads for one request; None where none are kept."""
+        return None if self.keys is None else StoredKeys(self.keys)
 
 
 class Call:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from api.server import serve as serve_api
 from api.version import VERSION
 from scripts.benchmarking.command import app as benchmark
+from scripts.erasure import erase
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
 from scripts.rebuilding import rebuild_projections
 from scripts.replaying.command import replay_run
@@ -49,6 +50,7 @@ def version() -> None:
 app.command()(replay_run)
 app.command()(verify_ledger)
 app.command()(rebuild_projections)
+app.command()(erase)
 
 
 def main() -> None:
