@@ -191,7 +191,7 @@ def _services(settings: Settings, conninfo: str) -> Services:
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
         sealing=Sealing(reads, None if key is None else key.get_secret_value()),
         herald=herald,
-        client_events=ClientEventWriter(reads, herald),
+        client_events=ClientEventWriter(reads, herald, keys),
         metrics=metrics,
         keys=keys,
     )

@@ -17,7 +17,7 @@ from domain.commands.command import Caller, Command, Erased, Made, Orchestration
 from domain.commands.erasure import ErasePayload, EraseTaskRuns
 from domain.ledger import Ledger
 from domain.payloads import without_payload
-from projections.client_events import RESOURCE_ID
+from projections.client_events import PLAIN_LABELS
 from projections.payload_keys.store import KeyStore
 
 T = TypeVar("T")
@@ -31,9 +31,6 @@ TOUCHED = (
     *("telemetry.logs", "telemetry.artifacts", "telemetry.client_events", "ledger.answers"),
 )
 """The tables in which rows with payload were replaced or deleted."""
-
-PLAIN_LABELS = [RESOURCE_ID, "prefect.resource.role", "prefect.resource.name"]
-"""The labels of things in events that say what they are and what they are called, and no more."""
 
 TASK_RUNS = "SELECT id FROM read.task_runs WHERE flow_run_id = %s ORDER BY id"
 SUBFLOWS = """
@@ -138,7 +135,7 @@ class Eraser:
         for some in _pieces(things):
             found = [row[0] for row in self.connection.execute(EVENTS, {"things": some})]
             for ids in _pieces(found):
-                self.connection.execute(REDACT_EVENTS, {"labels": PLAIN_LABELS, "ids": ids})
+                self.connection.execute(REDACT_EVENTS, {"labels": list(PLAIN_LABELS), "ids": ids})
             number += len(found)
         return number
 

@@ -24,6 +24,9 @@ from projections.work_documents import READ_QUEUE_NAMES
 
 EVERY_VERSION = 2**31 - 1
 
+PAYLOAD_ERASED = "the payload was erased"
+"""Why a proposal cannot be decided again that would be decided otherwise without its message and data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
@@ -103,13 +106,13 @@ def read_life(
         known = [one for one in events if moment.time is None or one.event.recorded_at <= moment.time]
     if not known:
         return None
-    steps = list(_steps(known, _decider(connection, mapper) if check else None))
-    run = kind.replay(id, (step.event for step in steps))
+    run = kind.replay(id, (one.event for one in known))
+    steps = list(_steps(known, _decider(connection, mapper, run.is_erased) if check else None))
     at = moment.time or (now if moment.version is None else run.updated)
     return Life(run, steps, _stays(steps, run, at), _document(connection, run, at))
 
 
-def _decider(connection: Connection, mapper: EventMapper | None) -> Callable[[Recorded], Again | None]:
+def _decider(connection: Connection, mapper: EventMapper | None, is_erased: bool) -> Callable[[Recorded], Again | None]:
     past = PastLedger(connection, mapper)
 
     def decide(recorded: Recorded) -> Again | None:
@@ -119,7 +122,9 @@ def _decider(connection: Connection, mapper: EventMapper | None) -> Callable[[Re
         was = recorded_decision(transition)
         past.go_before(recorded.position)
         try:
-            return Again(was, today=decide_again(recorded.event, transition, past, renews_leases))
+            again = Again(was, today=decide_again(recorded.event, transition, past, renews_leases))
+            # Some rules look at messages and results; where they do not, the verdict is the same without.
+            return Again(was, unknown=PAYLOAD_ERASED) if again.differs and is_erased else again
         except CannotDecideAgain as error:
             return Again(was, unknown=str(error))
 
