@@ -99,7 +99,7 @@ class Eraser:
         self.report("events of clients", self._redact_events(id, task_runs))
         self.report("kept answers", self._redact_answers(id))
         self.keys.destroy(erased.payload_key)
-        self.report("keys", 1)
+        self.report("key", 1)
 
     def subflows(self, id: UUID) -> Iterator[UUID]:
         """The flow runs that a flow run has started as subflows, and those that these have."""
