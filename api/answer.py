@@ -19,6 +19,9 @@ class Answer:
 
     __slots__ = ("body", "content_type", "headers", "status")
 
+    timed = True
+    """Whether it is worth noting how long it took to send."""
+
     def __init__(
         self,
         body: bytes | None,

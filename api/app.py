@@ -17,6 +17,7 @@ from api.client_events import ClientEventWriter
 from api.command_queue import CommandQueue
 from api.endpoint import Endpoint
 from api.herald import Herald, listening_connection
+from api.ledger_tail import LedgerTail
 from api.metrics import Metrics
 from api.reads import Gathered, Reads
 from api.routes import (
@@ -41,7 +42,9 @@ from api.routes import (
     graphs,
     histories,
     ledger,
+    ledger_feed,
     logs,
+    notification_policies,
     run_states,
     saved_searches,
     schedules,
@@ -54,9 +57,10 @@ from api.routes import (
     worker_channel,
 )
 from api.routing import ByShape
-from api.services.roster import services_of
+from api.services.roster import followers_of, services_of
 from api.services.shift import Shift
 from api.settings import Settings
+from domain.events import EventMapper
 from domain.ledger import Ledger
 from projections import queries
 from projections.connection import LedgerConnection
@@ -89,12 +93,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *artifacts.endpoints,
     *saved_searches.endpoints,
     *automations.endpoints,
+    *notification_policies.endpoints,
     *work_pools.endpoints,
     *work_queues.endpoints,
     *collections.endpoints,
     *feed.endpoints,
     *task_workers.endpoints,
     *audit.endpoints,
+    *ledger_feed.endpoints,
 )
 """Every endpoint, the busiest first: they are tried in this order."""
 
@@ -109,7 +115,9 @@ EXPERIMENTAL = tuple(
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
     services = _services(settings, conninfo)
-    shift = Shift(services_of(settings), conninfo, settings, services.queue, services.reads)
+    followers = followers_of(settings, services.sealing, services.herald.tell, services.mapper)
+    background = [*services_of(settings), *followers]
+    shift = Shift(background, conninfo, settings, services.queue, services.reads, services.herald)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -132,7 +140,9 @@ def create_app(settings: Settings, conninfo: str) -> Starlette:
     routes.append(worker_channel.route(services))
     routes.extend((feed.route(services), logs.route(services), task_workers.route(services)))
     routes.extend(openapi.routes(ENDPOINTS))
-    return Flowledger(routes=routes, lifespan=lifespan)
+    app = Flowledger(routes=routes, lifespan=lifespan)
+    app.state.stop_soon = services.herald.stop_soon
+    return app
 
 
 class Flowledger(Starlette):
@@ -193,5 +203,6 @@ def _services(settings: Settings, conninfo: str) -> Services:
         herald=herald,
         client_events=ClientEventWriter(reads, herald, keys),
         metrics=metrics,
+        tail=LedgerTail(reads, herald, mapper=lambda: EventMapper(None if keys is None else StoredKeys(keys))),
         keys=keys,
     )

@@ -18,6 +18,7 @@ from api.command_queue import CommandQueue
 from api.dialect import STRICT, dialect_of, renews_leases
 from api.errors import ClientGone, InvalidRequest, Refused
 from api.herald import Herald
+from api.ledger_tail import LedgerTail
 from api.metrics import Metrics
 from api.reads import Gathered, Reads
 from api.settings import Settings
@@ -47,8 +48,8 @@ class Services:
     """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
 
     `sealing` is what seals the data of blocks, `herald` spreads the word of what was committed, `client_events` keeps
-    events that are not the ledger's, `metrics` is what this process counts, `keys` are those of payloads, if any are
-    kept.
+    events that are not the ledger's, `metrics` is what this process counts, `tail` is the newest of the ledger,
+    `keys` are those of payloads, if any are kept.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Services:
     herald: Herald
     client_events: ClientEventWriter
     metrics: Metrics
+    tail: LedgerTail
     keys: KeyStore | None = None
 
     def mapper(self) -> EventMapper:
@@ -74,12 +76,12 @@ class Services:
 class Call:
     """One request. Its headers are read once; of several that name the same, the last one counts."""
 
-    __slots__ = ("_commands", "_content", "_headers", "_receive", "_scope", "services", "size")
+    __slots__ = ("_commands", "_content", "_headers", "receive", "scope", "services", "size")
 
     def __init__(self, scope: Scope, receive: Receive, services: Services) -> None:
         self.services = services
-        self._scope = scope
-        self._receive = receive
+        self.scope = scope
+        self.receive = receive
         self.size = 0
         self._commands = 0
         self._content = b""
@@ -91,13 +93,13 @@ class Call:
 
     @property
     def path(self) -> str:
-        path: str = self._scope["path"]
+        path: str = self.scope["path"]
         return path
 
     @property
     def base_url(self) -> str:
         """Where the caller finds us, as it says itself."""
-        return f"{self._scope['scheme']}://{self.header(b'host') or 'localhost'}"
+        return f"{self.scope['scheme']}://{self.header(b'host') or 'localhost'}"
 
     @property
     def user_agent(self) -> str:
@@ -128,7 +130,7 @@ class Call:
 
     def id(self, name: str = "id") -> UUID:
         """An id from the path. A malformed one is no path of server 3.x, and an invalid request to those before it."""
-        text: str = self._scope["path_params"][name]
+        text: str = self.scope["path_params"][name]
         try:
             if len(text) != 36:
                 raise ValueError(text)
@@ -148,16 +150,20 @@ class Call:
 
     def text(self, name: str) -> str:
         """A name from the path."""
-        text: str = self._scope["path_params"][name]
+        text: str = self.scope["path_params"][name]
         if "\0" in text:
             raise InvalidRequest([nul_detail(["path", name])], None)
         return text
 
     def query(self, name: str) -> str | None:
         """A parameter of the query string, the last of several."""
-        query_string: bytes = self._scope["query_string"]
+        query_string: bytes = self.scope["query_string"]
         values = parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get(name) if query_string else None
         return None if values is None else values[-1]
+
+    def queries(self, name: str) -> list[str]:
+        """All values of a parameter of the query string."""
+        return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name, [])
 
     def query_id(self, name: str) -> UUID:
         """An id from the query string. Raises InvalidRequest (422) when it is missing or malformed."""
@@ -178,7 +184,7 @@ class Call:
         not name any (RFC 6454, section 7).
         """
         origin = self._headers.get(b"origin")
-        if origin is None or self._scope["method"] in ("GET", "HEAD"):
+        if origin is None or self.scope["method"] in ("GET", "HEAD"):
             return
         if not is_own_origin(origin, self._headers.get(b"host", b"")):
             raise Refused(403, "Pages of other origins may not write here.")
@@ -197,7 +203,7 @@ class Call:
 
     def _fingerprint(self) -> bytes:
         """SHA-256 over what the request asks for."""
-        scope = self._scope
+        scope = self.scope
         digest = hashlib.sha256(f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n")
         digest.update(self._content)
         return digest.digest()
@@ -210,7 +216,7 @@ class Call:
         chunks: list[bytes] = []
         size, more = 0, True
         while more:
-            message = await self._receive()
+            message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             chunk: bytes = message.get("body", b"")

@@ -86,7 +86,8 @@ class Served:
         except Exception as error:
             answer = answer_to(error, call.path, call.dialect)
         await answer.send(send, compressed=call.takes_gzip)
-        self._timings[answer.status].note(perf_counter() - started)
+        if answer.timed:
+            self._timings[answer.status].note(perf_counter() - started)
 
 
 class Endpoints(list[Endpoint]):

@@ -6,6 +6,7 @@ waits looks for itself now and then.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -50,10 +51,14 @@ class Herald:
     async def start(self) -> None:
         self._tasks.append(asyncio.create_task(self._speak()))
 
-    async def stop(self) -> None:
-        """Wake all who wait, for the last time, and end."""
+    def stop_soon(self) -> None:
+        """Wake all who wait, for the last time, so that none of them keeps the server from its end."""
         self._stopping = True
         self._wake()
+
+    async def stop(self) -> None:
+        """Wake all who wait, for the last time, and end."""
+        self.stop_soon()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -79,10 +84,10 @@ class Herald:
 
     async def wait(self, word: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
         """Wait for a word, but not longer than so many seconds."""
-        try:
-            await asyncio.wait_for(word.wait(), seconds)
-        except TimeoutError:
-            return
+        # wait_for, up to Python 3.11, lets a cancellation go that comes together with the word.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await word.wait()
 
     def _wake(self) -> None:
         woken, self._woken = self._woken, asyncio.Event()

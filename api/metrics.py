@@ -69,18 +69,35 @@ class Metrics:
         return self._timings.setdefault((method, route), Timings())
 
     def page(
-        self, *, waiting: int, pool: Mapping[str, int], head: Head | None, services: bytes, now: datetime
+        self,
+        *,
+        waiting: int,
+        pool: Mapping[str, int],
+        readers: int,
+        head: Head | None,
+        services: bytes,
+        now: datetime,
+        notifications: Mapping[str, int] | None = None,
     ) -> bytes:
         """All that is known, in the text format of Prometheus (0.0.4).
 
-        `waiting` commands are in line, `pool` says how the connections for reading are in use, `services` is what
-        is known of those, as JSON; without a `head` the database did not answer.
+        `waiting` commands are in line, `pool` says how the connections for reading are in use, `readers` follow the
+        ledger, `services` is what is known of those, as JSON, `notifications` how many there are by status; without a
+        `head` the database did not answer.
         """
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Known([*self._of_process(waiting, pool), *_of_ledger(head, services, now)]))
+        registry.register(
+            _Known(
+                [
+                    *self._of_process(waiting, pool, readers),
+                    *_of_ledger(head, services, now),
+                    *_of_followers(services, notifications or {}),
+                ]
+            )
+        )
         return generate_latest(registry)
 
-    def _of_process(self, waiting: int, pool: Mapping[str, int]) -> Iterable[Metric]:
+    def _of_process(self, waiting: int, pool: Mapping[str, int], readers: int) -> Iterable[Metric]:
         process = str(os.getpid())
         requests = HistogramMetricFamily(
             "flowledger_request_duration_seconds",
@@ -97,6 +114,7 @@ class Metrics:
         batches.add_metric([process], self.batches.buckets(), self.batches.sum)
         yield batches
         yield _gauge("flowledger_queue_commands", "Commands that wait to be decided", [([process], waiting)], "process")
+        yield _gauge("flowledger_live_feed_readers", "Who follow the ledger", [([process], readers)], "process")
         connections = [
             ([state, process], pool.get(name, 0))
             for state, name in (("open", "pool_size"), ("free", "pool_available"), ("awaited", "requests_waiting"))
@@ -136,6 +154,20 @@ def _of_ledger(head: Head | None, services: bytes, now: datetime) -> Iterable[Me
     yield _gauge("flowledger_service_last_success_timestamp_seconds", what, success, "service")
     lag = [([service["name"]], service["lag_seconds"]) for service in known]
     yield _gauge("flowledger_service_lag_seconds", "How late the last round of a service began", lag, "service")
+
+
+def _of_followers(services: bytes, notifications: Mapping[str, int]) -> Iterable[Metric]:
+    known = {service["name"]: service["follower"] for service in json.loads(services) if service.get("follower")}
+    for name, field, what in (
+        ("position", "position", "Position up to which a follower of the log has done what it does"),
+        ("behind_events", "behind", "How many positions a follower is behind the head of the ledger"),
+        ("behind_seconds", "behind_seconds", "How long ago the first event was recorded that a follower has not taken"),
+        ("set_aside", "set_aside", "How many events a follower failed on and went past"),
+    ):
+        values = [([service], follower[field]) for service, follower in known.items()]
+        yield _gauge(f"flowledger_follower_{name}", what, values, "follower")
+    what = "Notifications that are queued, being sent, and given up"
+    yield _gauge("flowledger_notifications", what, [([s], n) for s, n in notifications.items()], "status")
 
 
 def _gauge(name: str, what: str, values: Iterable[tuple[Sequence[str], float]], *labels: str) -> Metric:

@@ -135,6 +135,55 @@ class Settings(BaseSettings):
         description="How long events that clients sent of themselves are kept, in days; 0 keeps them for ever.",
     )
 
+    live_feed_readers: int = Field(
+        default=1000, ge=0, le=100_000, description="How many readers of each process may follow the ledger at a time."
+    )
+    live_feed_patience_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="How long a reader that follows the ledger may take nothing before it is cut off, in seconds.",
+    )
+    followers_enabled: bool = Field(
+        default=True,
+        description="Whether what follows the log (notifications) may run here, beside the other services.",
+    )
+    notifications_allow_private_targets: bool = Field(
+        default=False,
+        description="Whether notifications may go to addresses that are not public: loopback, private networks, ...",
+    )
+    notifications_ui_url: str | None = Field(
+        default=None,
+        description="Where people look at runs; links in notifications begin with it. Empty: they are paths alone.",
+    )
+    notifications_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=300, description="How long one attempt to deliver a notification may take, in seconds."
+    )
+    notifications_attempts: int = Field(
+        default=12, ge=1, le=1000, description="How often a notification is tried before it is given up."
+    )
+    notifications_backoff_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=3600,
+        description="How long it is waited at most after a first failure, in seconds; twice as long after each further "
+        "one.",
+    )
+    notifications_backoff_max_seconds: float = Field(
+        default=900.0, gt=0, le=7 * DAY, description="How long it is waited at most between two attempts, in seconds."
+    )
+    notifications_interval_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="How often at least it is looked for notifications that are due, in seconds.",
+    )
+    notification_retention_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=36500,
+        description="How long it is kept what became of notifications, in days; 0 keeps it for ever.",
+    )
+
     @property
     def keys_at(self) -> str | None:
         """Where the keys of payloads are."""

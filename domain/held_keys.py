@@ -15,6 +15,7 @@ from domain.deployment import Deployment
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.keys import Key
+from domain.notification_policy import NotificationPolicy
 from domain.saved_search import SavedSearch
 from domain.task_run import TaskRun
 from domain.variable import Variable
@@ -59,6 +60,8 @@ def _keys(aggregate: Aggregate) -> Iterable[Key]:
                 keys.block_document_name(aggregate.block_type_id, aggregate.name),
                 keys.block_document_with(aggregate.block_schema_id, aggregate.id),
             )
+        case NotificationPolicy():
+            return ()
         case _:
             raise TypeError(f"It is not known which keys stand for a {aggregate.kind}")
 

@@ -22,6 +22,7 @@ from domain.events import Event, EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.keys import Key
+from domain.notification_policy import NotificationPolicy
 from domain.payloads import Keyring
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from domain.result_cache import CachedResults
@@ -47,6 +48,7 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "BlockDocument": BlockDocument,
     "WorkPool": WorkPool,
     "WorkQueue": WorkQueue,
+    "NotificationPolicy": NotificationPolicy,
 }
 """The kind of aggregate whose stream begins with a topic, by the part of the topic before the dot."""
 

@@ -102,23 +102,36 @@ def recorded_events(
 
 def event_fields(recorded: Recorded) -> dict[str, Any]:
     """What the API shows of one event. `facts` are all of it, but for its id and version."""
-    event, transition = recorded.event, recorded.transition
+    transition = None
+    if recorded.transition is not None:
+        transition = {
+            **transition_fields(recorded.transition),
+            "repeats": recorded.repeats,
+            "last_repeated_at": recorded.last_repeat,
+        }
+    return {
+        **shared_fields(recorded.position, recorded.topic, recorded.event),
+        "transition": transition,
+        "facts": recorded.event.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def shared_fields(position: int, topic: str, event: Event) -> dict[str, Any]:
+    """What the API shows of every event, wherever it is shown: its place, what it is, who asked, when and why."""
     return {
         "version": event.originator_version,
-        "position": recorded.position,
-        "topic": recorded.topic,
+        "position": position,
+        "topic": topic,
         "recorded_at": event.recorded_at,
         "occurred_at": event.occurred_at,
         "actor": event.actor,
         "request_id": event.request_id,
         "traceparent": event.traceparent,
-        "deleted": recorded.topic.endswith(".Deleted"),
-        "transition": None if transition is None else transition_fields(transition, recorded),
-        "facts": event.model_dump(mode="json", exclude_none=True),
+        "deleted": topic.endswith(".Deleted"),
     }
 
 
-def transition_fields(transition: Transition, recorded: Recorded) -> dict[str, Any]:
+def transition_fields(transition: Transition) -> dict[str, Any]:
     """What the API shows of a transition."""
     before = transition.before
     return {
@@ -132,8 +145,6 @@ def transition_fields(transition: Transition, recorded: Recorded) -> dict[str, A
         "delay_seconds": transition.delay_seconds,
         "dialect": transition.dialect,
         "force": transition.force,
-        "repeats": recorded.repeats,
-        "last_repeated_at": recorded.last_repeat,
     }
 
 

@@ -1,14 +1,15 @@
-"""The rows of what clients keep by name: variables, saved searches, blocks."""
+"""The rows of what clients keep: variables, saved searches, blocks, notification policies."""
 
 from domain.block_document import BlockDocument
 from domain.block_schema import BlockSchema
 from domain.block_type import BlockType
+from domain.notification_policy import NotificationPolicy
 from domain.saved_search import SavedSearch
 from domain.variable import Variable
 from projections.documents import as_json
 from projections.rows import Row
 
-Kept = Variable | SavedSearch | BlockType | BlockSchema | BlockDocument
+Kept = Variable | SavedSearch | BlockType | BlockSchema | BlockDocument | NotificationPolicy
 
 
 def kept_row(kept: Kept) -> Row:
@@ -53,6 +54,16 @@ def kept_row(kept: Kept) -> Row:
                 "refers_to": as_json(kept.content.references).decode(),
             }
 
+        case NotificationPolicy():
+            return {
+                "id": kept.id,
+                "is_active": kept.terms.is_active,
+                "block_document_id": kept.terms.block_document_id,
+                "sealed_url": kept.terms.url.sealed if kept.terms.url else None,
+                "signing_secret": kept.terms.signing_secret,
+                "doc": kept_document(kept).decode(),
+            }
+
 
 def kept_document(kept: Kept) -> bytes:
     """The document of a kept thing, less what is joined to it, and of a block document what needs no key."""
@@ -78,3 +89,12 @@ def _content(kept: Kept) -> Row:
             }
         case BlockDocument():
             return {"name": kept.name, "block_type_id": kept.block_type_id, "block_schema_id": kept.block_schema_id}
+        case NotificationPolicy():
+            return {
+                "is_active": kept.terms.is_active,
+                "state_names": kept.terms.state_names,
+                "tags": kept.terms.tags,
+                "block_document_id": kept.terms.block_document_id,
+                "message_template": kept.terms.message_template,
+                "url": kept.terms.url.shown if kept.terms.url else None,
+            }

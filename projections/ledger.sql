@@ -47,3 +47,6 @@ CREATE TABLE IF NOT EXISTS ledger.answers (
 );
 -- Finds the oldest, which go after some days.
 CREATE INDEX IF NOT EXISTS answers_recorded_at ON ledger.answers (recorded_at);
+-- The events of notification policies, which whoever follows the log looks for among all others.
+CREATE INDEX IF NOT EXISTS events_of_policies ON ledger.events (position)
+    WHERE starts_with(topic, 'NotificationPolicy.');

@@ -23,6 +23,7 @@ from domain.events import Event, EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
 from domain.keys import short
+from domain.notification_policy import NotificationPolicy
 from domain.payloads import ErasedKeys, without_payload
 from domain.run import PayloadErased, Run
 from domain.saved_search import SavedSearch
@@ -61,6 +62,7 @@ from projections.tables import (
     FLOW_RUN_STATES,
     FLOW_RUNS,
     FLOWS,
+    NOTIFICATION_POLICIES,
     SAVED_SEARCHES,
     SNAPSHOTS,
     TASK_RUN_DOCUMENTS,
@@ -85,6 +87,7 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
     BlockDocument: (BLOCK_DOCUMENTS,),
     WorkPool: (WORK_POOLS,),
     WorkQueue: (WORK_QUEUES,),
+    NotificationPolicy: (NOTIFICATION_POLICIES,),
     TaskRun: (TASK_RUNS, TASK_RUN_DOCUMENTS, TASK_RUN_STATES, CACHED_RESULTS, BACKGROUND_RUNS),
 }
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
@@ -230,7 +233,7 @@ def row_of(aggregate: Aggregate) -> Row:
                 "scheduled": aggregate.is_scheduled,
                 "doc": document_of(aggregate).decode(),
             }
-        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
+        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument() | NotificationPolicy():
             return kept_row(aggregate)
         case WorkPool():
             return {
@@ -270,7 +273,7 @@ def document_of(aggregate: Aggregate) -> bytes:
             return flow_document(aggregate)
         case Deployment():
             return deployment_document(aggregate)
-        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument():
+        case Variable() | SavedSearch() | BlockType() | BlockSchema() | BlockDocument() | NotificationPolicy():
             return kept_document(aggregate)
         case WorkPool():
             return work_pool_document(aggregate)

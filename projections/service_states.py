@@ -35,15 +35,39 @@ ON CONFLICT (name) DO UPDATE SET
     lag_seconds = excluded.lag_seconds
 """
 
+FOLLOWING = sql.SQL(
+    "SELECT json_build_object('position', follower.position, 'behind', greatest(head.position - follower.position, 0),"
+    " 'behind_seconds', greatest(coalesce((SELECT extract(epoch FROM now() - seal.recorded_at)"
+    " FROM ledger.seals AS seal WHERE seal.last_position > follower.position"
+    " ORDER BY seal.last_position LIMIT 1), 0), 0),"
+    " 'attempts', follower.attempts, 'last_error', follower.last_error,"
+    " 'set_aside', (SELECT count(*) FROM telemetry.set_aside AS aside WHERE aside.follower = follower.name),"
+    " 'last_set_aside', (SELECT coalesce(json_agg(json_build_object('position', position, 'error', error,"
+    " 'times', times, 'first_tried', first_tried, 'last_tried', last_tried) ORDER BY position DESC), '[]'::json)"
+    " FROM (SELECT * FROM telemetry.set_aside AS aside WHERE aside.follower = follower.name"
+    " ORDER BY position DESC LIMIT 20) AS aside))::text FROM telemetry.followers AS follower,"
+    " LATERAL (SELECT coalesce((SELECT max(last_position) FROM ledger.seals), 0)) AS head(position)"
+    " WHERE follower.name = service.name"
+)
+"""How far a service that follows the log has come, how far it is behind, and what it went past; null for the others."""
+
+NOTIFICATIONS = """
+SELECT (SELECT count(*) FROM telemetry.notifications WHERE status = 'queued'),
+       (SELECT count(*) FROM telemetry.notifications WHERE status = 'sending'),
+       (SELECT count(*) FROM telemetry.notifications WHERE status = 'dead')
+"""
+
 READ = json_array(
     sql.SQL(
         "SELECT concat('{{\"name\":', to_json(name), ',\"process\":', to_json(process),"
         " ',\"last_started\":', {started},"
         " ',\"last_success\":', {success}, ',\"last_failure\":', {failure},"
         " ',\"last_error\":', coalesce(to_json(last_error)::text, 'null'), ',\"did\":',"
-        " coalesce(to_json(did)::text, 'null'), ',\"lag_seconds\":', to_json(lag_seconds), '}}')"
-        " FROM telemetry.services ORDER BY name"
+        " coalesce(to_json(did)::text, 'null'), ',\"lag_seconds\":', to_json(lag_seconds),"
+        " ',\"follower\":', coalesce(({following}), 'null'), '}}')"
+        " FROM telemetry.services AS service ORDER BY name"
     ).format(
+        following=FOLLOWING,
         started=sql.SQL(AS_TIME).format(column=sql.Identifier("last_started")),
         success=sql.SQL(AS_TIME).format(column=sql.Identifier("last_success")),
         failure=sql.SQL(AS_TIME).format(column=sql.Identifier("last_failure")),
@@ -92,3 +116,9 @@ async def read_services(connection: AsyncConnection) -> bytes:
     """What is known of each service, as a JSON array. `lag_seconds` is how late its last round began."""
     row = await (await connection.execute(READ, binary=True)).fetchone()
     return bytes(row[0]) if row else b"[]"
+
+
+async def count_notifications(connection: AsyncConnection) -> dict[str, int]:
+    """How many notifications are queued, being sent and given up."""
+    row = await (await connection.execute(NOTIFICATIONS)).fetchone()
+    return dict(zip(("queued", "sending", "dead"), row or (0, 0, 0), strict=True))

@@ -121,6 +121,10 @@ TELEMETRY = (
     "workers",
     "client_events",
     "task_workers",
+    "followers",
+    "set_aside",
+    "notification_attempts",
+    "notifications",
 )
 """The tables of telemetry that speak of what is in the ledger."""
 

@@ -144,3 +144,72 @@ CREATE TABLE IF NOT EXISTS telemetry.task_workers (
     task_keys  text[]      NOT NULL,
     seen       timestamptz NOT NULL
 );
+
+-- The followers of the log: up to which position of which ledger each has done what it does, and whether the event behind
+-- that is one on which it fails.
+CREATE TABLE IF NOT EXISTS telemetry.followers (
+    name          text        PRIMARY KEY,
+    ledger_id     uuid        NOT NULL,
+    position      bigint      NOT NULL,
+    last_success  timestamptz NOT NULL,
+    last_failure  timestamptz,
+    last_error    text,
+    attempts      integer     NOT NULL DEFAULT 0,
+    failing_since timestamptz,
+    retry_at      timestamptz
+);
+
+-- The events that a follower failed on again and again, and went past.
+CREATE TABLE IF NOT EXISTS telemetry.set_aside (
+    follower    text        NOT NULL,
+    position    bigint      NOT NULL,
+    error       text        NOT NULL,
+    times       integer     NOT NULL,
+    first_tried timestamptz NOT NULL,
+    last_tried  timestamptz NOT NULL,
+    PRIMARY KEY (follower, position)
+);
+
+-- The notifications that are or were due, one for an event and a policy. What they say is in the ledger, not here.
+CREATE TABLE IF NOT EXISTS telemetry.notifications (
+    id               uuid        PRIMARY KEY,
+    policy_id        uuid        NOT NULL,
+    policy_version   integer     NOT NULL,
+    position         bigint      NOT NULL,
+    flow_run_id      uuid        NOT NULL,
+    flow_run_version integer     NOT NULL,
+    state_name       text        NOT NULL,
+    -- queued, sending, delivered or dead.
+    status           text        NOT NULL,
+    created          timestamptz NOT NULL,
+    next_attempt_at  timestamptz,
+    -- How often it was tried, and how often in vain since it was last queued by the log or by hand.
+    attempts         integer     NOT NULL DEFAULT 0,
+    failures         integer     NOT NULL DEFAULT 0,
+    -- Says once more that no event makes two notifications by one policy, and lists those of a policy, newest first.
+    UNIQUE (policy_id, position)
+);
+-- What waits, by policy: none waits behind the many of another.
+CREATE INDEX IF NOT EXISTS notifications_queued ON telemetry.notifications (policy_id, next_attempt_at, position)
+    WHERE status = 'queued';
+-- What was being sent when a process died.
+CREATE INDEX IF NOT EXISTS notifications_sending ON telemetry.notifications (id) WHERE status = 'sending';
+-- How many were given up.
+CREATE INDEX IF NOT EXISTS notifications_dead ON telemetry.notifications (policy_id) WHERE status = 'dead';
+-- What is too old to be kept.
+CREATE INDEX IF NOT EXISTS notifications_created ON telemetry.notifications (created);
+
+-- Every attempt to deliver a notification, written before it is made. One without an end is under way.
+CREATE TABLE IF NOT EXISTS telemetry.notification_attempts (
+    notification_id uuid        NOT NULL REFERENCES telemetry.notifications ON DELETE CASCADE,
+    number          integer     NOT NULL,
+    started         timestamptz NOT NULL,
+    finished        timestamptz,
+    outcome         text,
+    status_code     integer,
+    error           text,
+    PRIMARY KEY (notification_id, number)
+);
+-- The attempts that a process did not live to tell the end of.
+CREATE INDEX IF NOT EXISTS notification_attempts_open ON telemetry.notification_attempts (notification_id)
+    WHERE finished IS NULL;

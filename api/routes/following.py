@@ -60,7 +60,8 @@ async def _follow(socket: Socket, follower: Follower, framed: Callable[[bytes], 
 
 async def _send(socket: Socket, frame: bytes) -> None:
     try:
-        await asyncio.wait_for(socket.send(frame), TAKES_WITHIN)
+        async with asyncio.timeout(TAKES_WITHIN):
+            await socket.send(frame)
     except TimeoutError:
         log.warning("a client that does not read is cut off", client=socket.caller.actor)
         socket.cut(POLICY_VIOLATION, "What was sent was not taken in time; come back for the rest")

@@ -8,7 +8,7 @@ from api.endpoint import Endpoints
 from api.errors import UNAVAILABLE
 from api.metrics import CONTENT_TYPE
 from projections.head import read_head
-from projections.service_states import read_services
+from projections.service_states import count_notifications, read_services
 
 endpoints = Endpoints()
 
@@ -33,10 +33,17 @@ async def metrics(call: Call) -> Answer:
     services = call.services
     try:
         head, known = await services.reads.run(read_head), await services.reads.run(read_services)
+        notifications = await services.reads.run(count_notifications)
     except UNAVAILABLE:
         # What the process knows by itself is worth the more now.
-        head, known = None, b"[]"
+        head, known, notifications = None, b"[]", {}
     page = services.metrics.page(
-        waiting=services.queue.waiting, pool=services.reads.usage(), head=head, services=known, now=datetime.now(UTC)
+        waiting=services.queue.waiting,
+        pool=services.reads.usage(),
+        readers=services.tail.readers,
+        head=head,
+        services=known,
+        now=datetime.now(UTC),
+        notifications=notifications,
     )
     return Answer(page, content_type=CONTENT_TYPE)

@@ -50,11 +50,15 @@ Round = Callable[[Tools, datetime], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Service:
-    """A service by its name, with how many seconds pass from the begin of one round to the begin of the next."""
+    """A service by its name, with how many seconds pass from the begin of one round to the begin of the next.
+
+    One that is `woken` by the word of a commit does not wait that long when there is one.
+    """
 
     name: str
     interval: float
     round: Round
+    woken: bool = False
 
 
 def actor_of(service: str) -> str:

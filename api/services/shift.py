@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from api.command_queue import CommandQueue
 from api.dialect import STRICT
 from api.errors import UNAVAILABLE
+from api.herald import Herald
 from api.reads import Reads
 from api.services.service import Service, Tools, actor_of
 from api.settings import Settings
@@ -31,6 +32,9 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 2.0
 """How long rounds under way may take to be broken off."""
 
+REST_SECONDS = 0.1
+"""How long a service that is woken by every commit rests at least: under load there is one all the time."""
+
 RETRY_SECONDS = 1.0
 """How long a service waits for a database that does not serve it."""
 
@@ -41,7 +45,13 @@ class Shift:
     """The services of one process, from `start` to `stop`."""
 
     def __init__(
-        self, services: Sequence[Service], conninfo: str, settings: Settings, queue: CommandQueue, reads: Reads
+        self,
+        services: Sequence[Service],
+        conninfo: str,
+        settings: Settings,
+        queue: CommandQueue,
+        reads: Reads,
+        herald: Herald | None = None,
     ) -> None:
         self._services = services
         self._conninfo = make_conninfo(
@@ -55,6 +65,7 @@ class Shift:
         self._settings = settings
         self._queue = queue
         self._reads = reads
+        self._herald = herald
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -98,9 +109,16 @@ class Shift:
             clock = asyncio.get_running_loop().time
             due = clock()
             while True:
+                word = self._herald.next_word if self._herald is not None and service.woken else None
                 await self.do_round(service, connection, lag_seconds=max(clock() - due, 0.0))
                 due = max(due + service.interval, clock())
-                await asyncio.sleep(due - clock())
+                if self._herald is None or word is None:
+                    await asyncio.sleep(due - clock())
+                else:
+                    self._herald.listen()
+                    await asyncio.sleep(min(REST_SECONDS, due - clock()))
+                    await self._herald.wait(word, max(due - clock(), 0.0))
+                    due = min(due, clock())
 
     async def do_round(
         self,

@@ -7,7 +7,7 @@ from typing import TypeVar
 from api.services.service import Tools
 from domain.commands.command import Command
 from domain.commands.upkeep import CancelSubflowRun, CancelTaskRun, EndCancelling, EndPause, MarkLate
-from projections import upkeep
+from projections import notifications, upkeep
 from projections.client_events import forget_client_events
 
 T = TypeVar("T")
@@ -76,6 +76,15 @@ async def delete_old_events(tools: Tools, now: datetime) -> str:
     while deleted := await forget_client_events(tools.connection, before, limit):
         number += deleted
     return f"deleted {number} events"
+
+
+async def delete_old_notifications(tools: Tools, now: datetime) -> str:
+    """Delete the notifications that were settled longer ago than they are to be kept, so many at a time."""
+    before = now - timedelta(days=tools.settings.notification_retention_days)
+    limit, number = tools.settings.service_batch_size, 0
+    while deleted := await notifications.forget(tools.connection, before, limit):
+        number += deleted
+    return f"deleted {number} notifications"
 
 
 async def _each(tools: Tools, find: Callable[[int], Awaitable[Sequence[T]]], command: Callable[[T], Command]) -> int:

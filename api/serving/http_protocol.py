@@ -9,6 +9,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+CUT = "flowledger.http.cut"
+"""The extension of a request by which its connection can be ended at once."""
+
 LONG = 64 * 1024
 """Bytes beyond which copying a body costs more than to hand the kernel two pieces."""
 
@@ -43,7 +46,16 @@ class JoinedWrites:
 
 
 class JoinedWritesProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on a transport that joins writes."""
+    """uvicorn's protocol on a transport that joins writes; under CUT, requests have what ends their connection."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        extensions: dict[str, Any] = {CUT: self._cut}
+        self.scope["extensions"] = extensions
+
+    def _cut(self) -> None:
+        """End the connection although what was sent has not been taken: to end it in good order would wait for that."""
+        self.transport.abort()

@@ -17,23 +17,29 @@ KEEP_ALIVE_SECONDS = 75
 
 
 class ApiServer(uvicorn.Server):
-    """A uvicorn server that calls `on_ready` once it accepts connections."""
+    """A uvicorn server that calls `on_ready` once it accepts connections, and `on_stop` when it stops to do so."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""
         await super().startup(sockets=sockets)
         self._on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of what goes on for ever, then wait for the rest."""
+        self._on_stop()
+        await super().shutdown(sockets=sockets)
+
 
 def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: Callable[[], None]) -> ApiServer:
     """Make the application and a server for it, which is not running yet.
 
     `app_factory` names ("module:function") what is called with the settings and the connection string and gives the
-    application.
+    application. What that puts into its state as `stop_soon` is called when the server stops.
     """
     module, _, name = app_factory.partition(":")
     create_app: Callable[[Settings, str], Starlette] = getattr(import_module(module), name)
@@ -53,4 +59,8 @@ def make_server(settings: Settings, conninfo: str, app_factory: str, on_ready: C
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.grace_seconds,
     )
-    return ApiServer(config, on_ready)
+    return ApiServer(config, on_ready, getattr(app.state, "stop_soon", _nothing))
+
+
+def _nothing() -> None:
+    """What an application asks for that has nothing that goes on for ever."""

@@ -308,6 +308,18 @@ BLOCK_DOCUMENTS = Table(
         ("refers_to", "text"),
     ),
 )
+NOTIFICATION_POLICIES = Table(
+    "notification_policies",
+    ("id",),
+    (
+        ("id", "uuid"),
+        ("is_active", "boolean"),
+        ("block_document_id", "uuid"),
+        ("sealed_url", "text"),
+        ("signing_secret", "text"),
+        ("doc", "text"),
+    ),
+)
 TABLES = (
     FLOWS,
     DEPLOYMENTS,
@@ -331,4 +343,5 @@ TABLES = (
     BLOCK_TYPES,
     BLOCK_SCHEMAS,
     BLOCK_DOCUMENTS,
+    NOTIFICATION_POLICIES,
 )

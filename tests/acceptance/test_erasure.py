@@ -178,6 +178,8 @@ def answers(sealed: Sealed, run: Told) -> dict[str, str]:
         f"flow_run_states/?flow_run_id={run.flow_run}",
         *(f"task_run_states/?task_run_id={id}" for id in run.task_runs),
         "artifacts/k/latest",
+        "ledger/events?limit=200",
+        f"ledger/events?flow_run_id={run.flow_run}&limit=200",
     ):
         found[path] = client.get(path).text
     for path, body in (
@@ -260,7 +262,7 @@ def test_nothing_is_left_of_what_was_put_into_a_run_that_was_erased(sealed: Seal
     assert "write-ahead log" in told
 
     # Lists of all artifacts and events tell of the other run as well.
-    shared = ("artifacts", "events/filter")
+    shared = ("artifacts", "events/filter", "ledger/events?limit")
     assert not [path for path, text in answers(sealed, run).items() if holds(text) and not path.startswith(shared)]
     assert lasting(sealed, run) == before
     is_clean(sealed)

@@ -28,6 +28,11 @@ from domain.commands.flow_runs import DeleteFlowRun, LabelFlowRun, SetFlowRunSta
 from domain.commands.flows import CreateFlow, DeleteFlow, UpdateFlow
 from domain.commands.hand_outs import HandBackTaskRun, HandOutTaskRun, TakeTaskRun
 from domain.commands.limits import CreateLimit, DeleteLimit, ResetLimit, UpdateLimit
+from domain.commands.notification_policies import (
+    CreateNotificationPolicy,
+    DeleteNotificationPolicy,
+    UpdateNotificationPolicy,
+)
 from domain.commands.planning import PlannedRun, PlanRuns
 from domain.commands.saved_searches import SaveSearch
 from domain.commands.schedules import AddSchedules, ChangeSchedule, GivenSchedule, PauseDeployment, RemoveSchedule
@@ -40,6 +45,7 @@ from domain.concurrency_limit import Holder, LimitChanges
 from domain.deployment import DeploymentSettings, ScheduleChanges
 from domain.flow_run import FlowRunChanges
 from domain.ledger import Ledger
+from domain.notification_policy import PolicyTerms, SealedUrl
 from domain.run_policy import FlowRunPolicy
 from domain.schedules import CronSchedule, RRuleSchedule
 from domain.states import State, StateType
@@ -153,6 +159,14 @@ def _new_queue(id: UUID, pool: str | None, name: str, priority: int | None) -> C
 BLOCK_TYPE, BLOCK_SCHEMA, OTHER_SCHEMA = UUID(int=61), UUID(int=62), UUID(int=65)
 blocks = st.sampled_from([UUID(int=63), UUID(int=64)])
 variables = st.sampled_from("uv")
+policies = st.sampled_from([UUID(int=66), UUID(int=67)])
+terms = st.builds(
+    PolicyTerms,
+    state_names=st.lists(st.sampled_from(["Failed", "Crashed"]), max_size=2),
+    tags=tags,
+    block_document_id=st.none() | blocks,
+    url=st.none() | st.just(SealedUrl(sealed="gCCCC", shown="https://example.com/********")),
+)
 descriptions = st.builds(BlockTypeDescription, description=st.none() | st.just("d"))
 
 
@@ -208,6 +222,10 @@ kept = st.one_of(
     ),
     asked(UpdateVariable, variable=variables, changes=st.builds(VariableFacts, name=variables)),
     asked(DeleteVariable, variable=variables),
+    asked(CreateNotificationPolicy, id=policies, terms=terms),
+    asked(UpdateNotificationPolicy, id=policies, changes=terms),
+    asked(UpdateNotificationPolicy, id=policies, changes=st.builds(PolicyTerms, is_active=st.booleans())),
+    asked(DeleteNotificationPolicy, id=policies),
     asked(SaveSearch, id=st.uuids(), name=variables, filters=st.just([])),
     asked(DeleteFlow, id=st.just(FLOWS[1])),
 )

@@ -30,6 +30,10 @@ def make_one_of_each(client: httpx.Client) -> dict[str, str]:
         "saved_searches": client.put("saved_searches/", json={"name": "one of each"}).json()["id"],
         "artifacts": client.post("artifacts/", json={"key": "one-of-each"}).json()["id"],
         "task_runs": client.post("task_runs/", json=task_run).json()["id"],
+        "flow_run_notification_policies": client.post(
+            "flow_run_notification_policies/", json={"url": "https://one.invalid/"}
+        ).json()["id"],
+        "deliveries": str(uuid4()),
         "work_queues": client.post("work_queues/", json={"name": name}).json()["id"],
     }
 
