@@ -123,10 +123,15 @@ class Settings(BaseSettings):
         default=7.0, gt=0, le=36500, description="How long a worker that is gone is still listed, in days."
     )
     retention_interval_seconds: float = Field(
-        default=60.0, gt=0, description="How often log lines and events that are too old are deleted, in seconds."
+        default=60.0,
+        gt=0,
+        description="How often log lines, artifacts and events that are too old are deleted, in seconds.",
     )
     log_retention_days: float = Field(
         default=0.0, ge=0, le=36500, description="How long log lines are kept, in days; 0 keeps them for ever."
+    )
+    artifact_retention_days: float = Field(
+        default=0.0, ge=0, le=36500, description="How long artifacts are kept, in days; 0 keeps them for ever."
     )
     event_retention_days: float = Field(
         default=7.0,

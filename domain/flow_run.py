@@ -12,7 +12,7 @@ from domain.events import Event
 from domain.flow import Labels
 from domain.keys import Key
 from domain.payloads import Payload, without_payload
-from domain.run import PayloadErased, Run, StateSet, TransitionRefused
+from domain.run import Archived, PayloadErased, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 from domain.states import State, StateType
 
@@ -145,6 +145,14 @@ class FlowRunDeleted(Event):
 
 class FlowRunPayloadErased(PayloadErased):
     TOPIC: ClassVar[str] = "FlowRun.PayloadErased"
+
+
+class FlowRunArchived(Archived):
+    TOPIC: ClassVar[str] = "FlowRun.Archived"
+
+
+class FlowRunRestored(Restored):
+    TOPIC: ClassVar[str] = "FlowRun.Restored"
 
 
 class Stretch(NamedTuple):

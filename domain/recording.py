@@ -23,6 +23,7 @@ class Batch:
 
     `aggregates` are those whose events these are, as they stand after them. `repeats` are refusals that were given once
     more, by the id and version of the event that recorded the first. `recorded_at` is the time of the last decision.
+    `brought_back` are events that stand in the log again, of which rows are to be made anew.
     """
 
     recorded_at: datetime
@@ -32,6 +33,7 @@ class Batch:
     claimed: dict[Key, UUID] = field(default_factory=dict)
     released: set[Key] = field(default_factory=set)
     repeats: list[tuple[UUID, int]] = field(default_factory=list)
+    brought_back: list[Event] = field(default_factory=list)
 
 
 class Transaction(Protocol):

@@ -63,14 +63,33 @@ class PayloadErased(Event):
     """
 
 
+class Archived(Event):
+    """A run that had ended went into an archive with all its events, in the place of which this one stands.
+
+    It is the last event of its stream, and until the run is restored the only one: the versions before it are those
+    that are in the archive.
+    """
+
+    archive_id: UUID
+
+
+class Restored(Event):
+    """A run came back from an archive with all its events: it is again what it was, as if it had never been away."""
+
+    archive_id: UUID
+
+
 class Run(Aggregate):
     """A run of something: what every run counts and times, whoever orchestrates it.
 
     Times are the transitions' own; `total_run_time` is in seconds and leaves out the state the run is in now.
     `payload_key` is the key its payload is sealed under, if it is; once it `is_erased`, there is no payload any more.
+    A run in an archive, whose id `archive_id` is, counts as deleted.
     """
 
     __slots__ = (
+        "_was_deleted",
+        "archive_id",
         "end_time",
         "expected_start_time",
         "is_erased",
@@ -103,6 +122,8 @@ class Run(Aggregate):
         self.slots: dict[UUID, UUID] = {}
         self.payload_key: UUID | None = None
         self.is_erased = False
+        self.archive_id: UUID | None = None
+        self._was_deleted = False
 
     @property
     def runs_in(self) -> UUID | None:
@@ -143,7 +164,27 @@ class Run(Aggregate):
         """A state as a run keeps it: without its payload once that of the run was erased."""
         return without_payload(state) if self.is_erased else state
 
+    def fold(self, event: Event) -> None:
+        match event:
+            case Archived():
+                self._was_deleted, self.deleted = self.deleted, True
+                self.archive_id = event.archive_id
+            case Restored():
+                self.deleted = self._was_deleted
+                self.archive_id = None
+            case _:
+                super().fold(event)
+
     def apply(self, event: Event) -> None:
+        if isinstance(event, Archived) and self.version == 0:
+            # What came before is in the archive.
+            self.version = event.originator_version - 1
+        if isinstance(event, Archived | Restored):
+            updated = self.updated
+            super().apply(event)
+            # Going into an archive and coming back changes nothing about a run.
+            self.updated = updated
+            return
         super().apply(event)
         # A refusal is the last one only while nothing else happens to the run.
         self.last_refusal = event if isinstance(event, TransitionRefused) else None

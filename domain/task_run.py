@@ -12,7 +12,7 @@ from domain.events import Event, Upcaster
 from domain.flow import Labels
 from domain.keys import Key
 from domain.payloads import without_payload
-from domain.run import PayloadErased, Run, StateSet, TransitionRefused
+from domain.run import Archived, PayloadErased, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
 from domain.states import State, StateType
 from domain.times import Time
@@ -160,6 +160,14 @@ class TaskRunDeleted(Event):
 
 class TaskRunPayloadErased(PayloadErased):
     TOPIC: ClassVar[str] = "TaskRun.PayloadErased"
+
+
+class TaskRunArchived(Archived):
+    TOPIC: ClassVar[str] = "TaskRun.Archived"
+
+
+class TaskRunRestored(Restored):
+    TOPIC: ClassVar[str] = "TaskRun.Restored"
 
 
 class HandOut(BaseModel):

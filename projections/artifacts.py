@@ -3,6 +3,7 @@
 Artifacts of one key are versions of one thing, of which the newest counts.
 """
 
+from datetime import datetime
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -75,6 +76,11 @@ FROM telemetry.artifact_keys AS known CROSS JOIN LATERAL (
 WHERE known.latest_id = %s AND artifact_keys.id = known.id
 """
 FORGET_KEY = "DELETE FROM telemetry.artifact_keys WHERE latest_id = %s"
+FORGET_ARTIFACTS = """
+DELETE FROM telemetry.artifacts
+WHERE id IN (SELECT id FROM telemetry.artifacts WHERE created < %s ORDER BY created, id LIMIT %s) RETURNING id
+"""
+FORGET_KEYS = "DELETE FROM telemetry.artifact_keys WHERE latest_id = ANY(%s)"
 
 
 class ArtifactCreate(BaseModel):
@@ -147,6 +153,17 @@ async def delete_artifact(connection: AsyncConnection, id: UUID) -> bool:
             if not moved.rowcount:
                 await connection.execute(FORGET_KEY, [id])
     return deleted.rowcount > 0
+
+
+async def forget_artifacts(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete artifacts that were made before a time, the oldest first; how many were deleted.
+
+    Where the newest of a key goes, the others have gone already or go with the next: nothing is left of the key.
+    """
+    async with connection.transaction():
+        gone = [row[0] for row in await (await connection.execute(FORGET_ARTIFACTS, [before, limit])).fetchall()]
+        await connection.execute(FORGET_KEYS, [gone])
+    return len(gone)
 
 
 async def read_artifact(connection: AsyncConnection, id: UUID) -> bytes | None:

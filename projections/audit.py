@@ -4,7 +4,7 @@ Queries read tables and commands read events; this is the exception, for here ev
 still there when the aggregate was deleted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +21,17 @@ from domain.states import State
 from domain.transitions import Transition, transition_of
 from projections.documents import as_json
 
+ARCHIVED = ".Archived"
+"""How the topics of events end that stand in the place of all before them."""
+
 STATE_TOPICS = ["FlowRun.StateSet", "TaskRun.StateSet", "TaskRun.StateReported"]
 """The events that a run's state follows from."""
 
-FIRST_TOPIC = "SELECT topic FROM ledger.events WHERE originator_id = %s AND originator_version = 1"
+FIRST = """
+SELECT originator_version, topic, state::json ->> 'archive_id' FROM ledger.events
+WHERE originator_id = %s ORDER BY originator_version LIMIT 1
+"""
+"""The first event of a stream that is there: of a run in an archive, the one that says so."""
 
 EVENTS = """
 SELECT event.position, event.originator_id, event.originator_version, event.topic, event.state,
@@ -67,11 +74,12 @@ async def read_events(
 ) -> list[StoredRow] | None:
     """The rows that a page of events is made of (see `page_of_events`); None where there is no aggregate of the kind.
 
-    The page begins behind the version `after`.
+    The page begins behind the version `after`, or with what stands in the place of events that are in an archive.
     """
-    first = await (await connection.execute(FIRST_TOPIC, [id])).fetchone()
-    if first is None or kind_of(first[0]) is not kind:
+    first = await (await connection.execute(FIRST, [id])).fetchone()
+    if first is None or kind_of(first[1]) is not kind:
         return None
+    after = max(after, first[0] - 1)
     # One more than is asked for tells whether there are more.
     asked = {"id": id, "after": after, "last": min(after + limit + 1, 2**31 - 1), "state_topics": STATE_TOPICS}
     return await (await connection.execute(EVENTS, asked)).fetchall()
@@ -80,11 +88,26 @@ async def read_events(
 def page_of_events(
     kind: type[Aggregate], id: UUID, rows: list[StoredRow], *, after: int, limit: int, mapper: EventMapper | None = None
 ) -> bytes:
-    """A page of events as JSON; `next_after` is the version behind which the next begins, null on the last page."""
+    """A page of events as JSON; `next_after` is the version behind which the next begins, null on the last page.
+
+    `archived` says in which archive the events of which versions are, null where all are there.
+    """
+    after = max(after, rows[0][2] - 1) if rows and in_archive(rows) else after
     told = recorded_events(kind, id, rows, mapper)
     page = [recorded for recorded in told if recorded.event.originator_version > after]
     next_after = after + limit if len(page) > limit else None
-    return as_json({"id": id, "events": list(map(event_fields, page[:limit])), "next_after": next_after})
+    archived = None
+    if page and in_archive(rows):
+        archive_id = page[0].event.model_dump()["archive_id"]
+        archived = {"archive_id": archive_id, "first_version": 1, "last_version": rows[0][2] - 1}
+    return as_json(
+        {"id": id, "events": list(map(event_fields, page[:limit])), "next_after": next_after, "archived": archived}
+    )
+
+
+def in_archive(rows: Sequence[StoredRow]) -> bool:
+    """Whether all that is left of a stream is what says that the rest is in an archive."""
+    return len(rows) == 1 and rows[0][3].endswith(ARCHIVED)
 
 
 def recorded_events(

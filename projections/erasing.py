@@ -15,6 +15,7 @@ from psycopg import Connection, sql
 from domain.answers import KEPT
 from domain.commands.command import Caller, Command, Erased, Made, OrchestrationResult
 from domain.commands.erasure import ErasePayload, EraseTaskRuns
+from domain.errors import BeganInPlain
 from domain.ledger import Ledger
 from domain.payloads import without_payload
 from projections.client_events import PLAIN_LABELS
@@ -89,6 +90,9 @@ class Eraser:
         erased = self._ask(ErasePayload(caller=self.caller, id=id))
         if not isinstance(erased, Erased):
             raise TypeError("An erasure is answered with the key to destroy")
+        if erased.payload_key not in self.keys.look_up([erased.payload_key]):
+            # Of a run in an archive nothing else is known here.
+            raise BeganInPlain("Run", id)
         task_runs = [row[0] for row in self.connection.execute(TASK_RUNS, [id])]
         for some in _pieces(task_runs):
             self._ask(EraseTaskRuns(caller=self.caller, flow_run_id=id, task_runs=tuple(some)))

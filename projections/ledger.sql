@@ -26,7 +26,41 @@ CREATE TABLE IF NOT EXISTS ledger.seals (
     last_position  bigint      PRIMARY KEY,
     first_position bigint      NOT NULL,
     recorded_at    timestamptz NOT NULL,
-    hash           bytea       NOT NULL
+    hash           bytea       NOT NULL,
+    -- 1: over the events themselves; 2: over a leaf of each, which outlives the event when that is archived.
+    formula        smallint    NOT NULL DEFAULT 1
+);
+-- Ledgers of before do not have it. Adding it anyway would wait for everybody who reads seals.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'ledger.seals'::regclass AND attname = 'formula'
+    ) THEN
+        ALTER TABLE ledger.seals ADD COLUMN formula smallint NOT NULL DEFAULT 1;
+    END IF;
+END $$;
+
+-- What is left of events that are in an archive, in their places in the log: all that their seals need to be checked.
+CREATE TABLE IF NOT EXISTS ledger.archived (
+    position           bigint  PRIMARY KEY,
+    originator_id      uuid    NOT NULL,
+    originator_version integer NOT NULL,
+    leaf               bytea   NOT NULL,
+    archive_id         uuid    NOT NULL
+);
+
+-- The archives of this ledger, and the one it was filled from. `path` is where the files were when they were written,
+-- `hash` that of the manifest, `done` how many events of it were brought here so far where it fills an empty ledger.
+CREATE TABLE IF NOT EXISTS ledger.archives (
+    id      uuid        PRIMARY KEY,
+    created timestamptz NOT NULL,
+    path    text        NOT NULL,
+    hash    bytea,
+    status  text        NOT NULL
+        CHECK (status IN ('writing', 'removing', 'archived', 'restoring', 'restored', 'filling', 'filled')),
+    runs    bigint      NOT NULL DEFAULT 0,
+    events  bigint      NOT NULL DEFAULT 0,
+    done    bigint      NOT NULL DEFAULT 0
 );
 
 -- Names that stand for one live aggregate. The C collation makes the keys of one kind that begin alike lie together.

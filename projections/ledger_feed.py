@@ -182,7 +182,15 @@ class _Subjects:
     def of(self, id: UUID, topic: str, position: int) -> Subject:
         subject = self._known.get(id)
         if subject is None:
-            return Subject(flow_id=id) if topic.startswith("Flow.") else NOTHING
+            # Of a run that is in an archive, nothing is known but its id.
+            match topic.partition(".")[0]:
+                case "Flow":
+                    return Subject(flow_id=id)
+                case "FlowRun":
+                    return Subject(flow_run_id=id)
+                case "TaskRun":
+                    return Subject(task_run_id=id)
+            return NOTHING
         changes = self._tags.get(id, ())
         tags = next((tags for since, tags in reversed(changes) if since <= position), subject.tags)
         return Subject(subject.flow_run_id, subject.task_run_id, subject.flow_id, tags)

@@ -93,7 +93,7 @@ TABLES_OF: dict[type[Aggregate], tuple[Table, ...]] = {
 """The tables that hold rows of a kind of stream; the first holds one row for the aggregate itself."""
 
 OUTLIVE_THEIR_STREAM = frozenset({FLOW_RUN_INTERVALS.name})
-"""The tables whose rows stay when what they are of is deleted, for they are asked what was."""
+"""The tables whose rows stay when what they are of is deleted, for they are asked what was. In an archive, all goes."""
 
 
 OF_EVENTS_WITH_PAYLOAD = frozenset({FLOW_RUN_STATES, FLOW_RUN_INPUTS, TASK_RUN_STATES, CACHED_RESULTS})
@@ -116,8 +116,9 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
         tables = TABLES_OF[type(aggregate)]
         if aggregate.deleted:
             deleted.add(aggregate.id)
+            in_archive = isinstance(aggregate, Run) and aggregate.archive_id is not None
             for table in tables:
-                if table.name not in OUTLIVE_THEIR_STREAM:
+                if in_archive or table.name not in OUTLIVE_THEIR_STREAM:
                     changes.remove(table, aggregate.id)
         else:
             changes.write(tables[0], row_of(aggregate))
@@ -130,7 +131,7 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
                 _project_waiting(changes, aggregate)
             if isinstance(aggregate, ConcurrencyLimit):
                 project_slots(changes, aggregate, events)
-        if isinstance(aggregate, FlowRun):
+        if isinstance(aggregate, FlowRun) and aggregate.archive_id is None:
             project_intervals(changes, aggregate, first[aggregate.id])
     for event in events:
         kind = type(event)

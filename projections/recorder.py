@@ -14,7 +14,7 @@ from domain.errors import StoreUnavailable
 from domain.events import EventMapper
 from domain.held_keys import held_keys
 from domain.ledger import replay
-from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
+from domain.recording import Batch, LedgerRecorder, UnwritableBatch
 from projections import statements
 from projections.connection import LedgerConnection, first_line, until
 from projections.tables import TABLES
@@ -38,11 +38,11 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
     def __init__(self, connection: LedgerConnection, mapper: EventMapper | None = None) -> None:
         self._connection = connection
-        self._mapper = mapper or EventMapper()
+        self.mapper = mapper or EventMapper()
         self._seen: int | None = None
         self._identity: UUID | None = None
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
+    def transaction(self) -> AbstractContextManager[PostgresTransaction]:
         return _LockedTransaction(self)
 
     def clear(self) -> None:
@@ -101,22 +101,8 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append events that were decided elsewhere, with their keys, rows and seal; their positions are returned."""
-        mapper = self._mapper
-        events = [mapper.to_domain_event(stored) for stored in stored_events]
         with _LockedTransaction(self) as transaction:
-            before = transaction.streams({event.originator_id for event in events})
-            streams: dict[UUID, list[StoredEvent]] = {id: list(stored) for id, stored in before.items()}
-            for stored in stored_events:
-                streams.setdefault(UUID(str(stored.originator_id)), []).append(stored)
-            batch = Batch(events[-1].recorded_at, events=events, stored=list(stored_events))
-            batch.aggregates = {id: replay(mapper, id, stream) for id, stream in streams.items()}
-            for id, aggregate in batch.aggregates.items():
-                earlier = held_keys(replay(mapper, id, before[id])) if id in before else set()
-                batch.claimed.update((key, id) for key in held_keys(aggregate) - earlier)
-                batch.released.update(earlier - held_keys(aggregate))
-            transaction.write(batch)
-            first = transaction.last_position + 1
-        return range(first, first + len(stored_events))
+            return append(transaction, stored_events, self.mapper)
 
     def select_events(
         self,
@@ -158,6 +144,26 @@ class PostgresLedgerRecorder(LedgerRecorder):
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
         raise NotSupportedError("This store does not push events: read them by position with select_notifications")
+
+
+def append(
+    transaction: PostgresTransaction, stored_events: Sequence[StoredEvent], mapper: EventMapper
+) -> Sequence[int]:
+    """Append events that were decided elsewhere, with their keys, rows and seal; give their positions."""
+    events = [mapper.to_domain_event(stored) for stored in stored_events]
+    before = transaction.streams({event.originator_id for event in events})
+    streams: dict[UUID, list[StoredEvent]] = {id: list(stored) for id, stored in before.items()}
+    for stored in stored_events:
+        streams.setdefault(UUID(str(stored.originator_id)), []).append(stored)
+    batch = Batch(events[-1].recorded_at, events=events, stored=list(stored_events))
+    batch.aggregates = {id: replay(mapper, id, stream) for id, stream in streams.items()}
+    for id, aggregate in batch.aggregates.items():
+        earlier = held_keys(replay(mapper, id, before[id])) if id in before else set()
+        batch.claimed.update((key, id) for key in held_keys(aggregate) - earlier)
+        batch.released.update(earlier - held_keys(aggregate))
+    transaction.write(batch)
+    first = transaction.last_position + 1
+    return range(first, first + len(stored_events))
 
 
 class _LockedTransaction:

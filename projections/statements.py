@@ -54,7 +54,9 @@ FROM json_to_recordset(%s)
     AS event(position bigint, originator_id uuid, originator_version integer, topic text, state text)
 """
 
-INSERT_SEAL = "INSERT INTO ledger.seals (first_position, last_position, recorded_at, hash) VALUES (%s, %s, %s, %s)"
+INSERT_SEAL = """
+INSERT INTO ledger.seals (first_position, last_position, recorded_at, hash, formula) VALUES (%s, %s, %s, %s, 2)
+"""
 
 SEAL_STANDS = "SELECT 1 FROM ledger.seals WHERE last_position = %s AND hash = %s"
 
@@ -109,6 +111,53 @@ ORDER BY position LIMIT %(limit)s
 
 MAX_POSITION = "SELECT max(position) FROM ledger.events"
 
+LEAF_OF_EVENT = (
+    "sha256(convert_to(concat_ws(' ', event.originator_id::text, event.originator_version, octet_length(event.topic),"
+    " octet_length(event.state), event.topic || event.state), 'UTF8'))"
+)
+"""The leaf of an event (see `projections.seals`), as PostgreSQL makes it."""
+
+MOVE_TO_ARCHIVE = sql.SQL(
+    """
+WITH gone AS (
+    DELETE FROM ledger.events AS event USING json_to_recordset(%s) AS written(position bigint, leaf text)
+    WHERE event.position = written.position AND {leaf} = decode(written.leaf, 'hex')
+    RETURNING event.position, originator_id, originator_version, decode(written.leaf, 'hex') AS leaf
+)
+INSERT INTO ledger.archived (position, originator_id, originator_version, leaf, archive_id)
+SELECT position, originator_id, originator_version, leaf, %s FROM gone
+"""
+).format(leaf=sql.SQL(LEAF_OF_EVENT))
+"""Takes events out of the log whose leaves are those that were given, and puts these in their places."""
+
+BRING_BACK = sql.SQL(
+    """
+WITH event AS (
+    SELECT * FROM json_to_recordset(%s)
+        AS event(position bigint, originator_id uuid, originator_version integer, topic text, state text)
+), gone AS (
+    DELETE FROM ledger.archived USING event
+    WHERE archived.position = event.position AND archived.leaf = {leaf} AND archive_id = %s
+    RETURNING archived.position
+)
+INSERT INTO ledger.events (position, originator_id, originator_version, topic, state)
+SELECT position, originator_id, originator_version, topic, state FROM event JOIN gone USING (position)
+"""
+).format(leaf=sql.SQL(LEAF_OF_EVENT))
+"""Puts events back in their places in the log, of which the leaves are left there."""
+
+VERSIONS = """
+SELECT originator_id, max(originator_version), count(*) FROM ledger.events
+WHERE originator_id = ANY(%s) GROUP BY originator_id
+"""
+
+RUNS_BELOW = """
+SELECT id FROM read.task_runs WHERE flow_run_id = ANY(%(ids)s)
+UNION ALL SELECT id FROM read.flow_runs WHERE parent_task_run_id = ANY(%(ids)s)
+"""
+
+NOTE_FILLED = "UPDATE ledger.archives SET done = %s WHERE id = %s"
+
 NEW_IDENTITY = "UPDATE ledger.identity SET id = gen_random_uuid()"
 
 
@@ -131,7 +180,7 @@ TELEMETRY = (
 
 def clear(read_tables: Iterable[str]) -> sql.Composed:
     """Empties the ledger, its telemetry and its read tables."""
-    kept = [("ledger", name) for name in ("events", "seals", "keys", "answers")]
+    kept = [("ledger", name) for name in ("events", "seals", "keys", "answers", "archived", "archives")]
     kept += [("telemetry", name) for name in TELEMETRY]
     derived = [("read", name) for name in (*read_tables, "run_counts")]
     tables = [sql.Identifier(schema, name) for schema, name in [*kept, *derived]]

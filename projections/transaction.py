@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import starmap
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -19,7 +21,7 @@ from domain.deployment import Deployment
 from domain.errors import ForeignShape
 from domain.flow_run import FlowRun
 from domain.keys import Key, short
-from domain.recording import Batch
+from domain.recording import Batch, UnwritableBatch
 from domain.result_cache import CachedResult
 from domain.run import Run
 from domain.states import State
@@ -31,6 +33,7 @@ from projections.documents import with_estimates, with_queue
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
 from projections.projectors import document_of, project, with_whole_streams
 from projections.row_statements import as_json, as_one, row_parts, take_away
+from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
 from projections.seals import GENESIS, seal
 from projections.tables import FLOW_RUN_DOCUMENTS, FLOWS, TASK_RUN_DOCUMENTS
@@ -128,6 +131,40 @@ class PostgresTransaction:
             again = [{"originator_id": id, "originator_version": v, "times": n} for (id, v), n in times.items()]
             self._cursor.execute(statements.COUNT_REPEATS, [batch.recorded_at, as_json(again)])
 
+    def versions(self, ids: Iterable[UUID]) -> Mapping[UUID, "Versions"]:
+        """What there is of streams, of those that are there."""
+        rows = self._cursor.execute(statements.VERSIONS, [list(ids)])
+        return {id: Versions(last, number) for id, last, number in rows}
+
+    def runs_below(self, ids: Iterable[UUID]) -> set[UUID]:
+        """The task runs of flow runs, and the flow runs that task runs began.
+
+        No verdict rests on it, and under the lock rows are what the events make, so it is read from the rows.
+        """
+        return {id for (id,) in self._cursor.execute(statements.RUNS_BELOW, {"ids": list(ids)})}
+
+    def move_to_archive(self, leaves: Mapping[int, bytes], archive_id: UUID) -> None:
+        """Take events out of the log, by their positions, and leave their leaves there.
+
+        Raises UnwritableBatch, after which nothing was done, when one of them is not what the leaf was made of.
+        """
+        rows = [{"position": position, "leaf": leaf.hex()} for position, leaf in leaves.items()]
+        self._all(statements.MOVE_TO_ARCHIVE, [as_json(rows), archive_id], len(rows))
+
+    def note_filled(self, archive_id: UUID, done: int) -> None:
+        """Take note of how many events of an archive stand in this ledger, which is being filled from it."""
+        self._cursor.execute(statements.NOTE_FILLED, [done, archive_id])
+
+    def bring_back(self, events: Mapping[int, StoredEvent], archive_id: UUID) -> None:
+        """Put events back in their places in the log. Raises UnwritableBatch when one is not what was taken out."""
+        rows = list(starmap(_event_row, events.items()))
+        self._all(statements.BRING_BACK, [as_json(rows), archive_id], len(rows))
+
+    def _all(self, statement: sql.Composed, values: list[Any], number: int) -> None:
+        found = self._cursor.execute(statement, values).rowcount
+        if found != number:
+            raise UnwritableBatch(f"Of {number:,} events, {number - found:,} are not what they were")
+
     def document(self, aggregate: Aggregate) -> bytes:
         if (statement := READ_JOINED.get(type(aggregate))) is not None:
             found = self._cursor.execute(statement, [aggregate.id]).fetchone()
@@ -152,18 +189,10 @@ class PostgresTransaction:
         """One statement for events, seal and rows: every statement costs as much as deciding about a command."""
         first = self.last_position + 1
         last = self.last_position + len(batch.stored)
-        events = [
-            {
-                "position": position,
-                "originator_id": event.originator_id,
-                "originator_version": event.originator_version,
-                "topic": event.topic,
-                "state": event.state.decode(),
-            }
-            for position, event in enumerate(batch.stored, first)
-        ]
+        events = list(starmap(_event_row, enumerate(batch.stored, first)))
         hash = seal(self.last_hash, batch.stored)
-        changes = project(batch.aggregates.values(), with_whole_streams(batch.events, self.streams))
+        written_now = with_whole_streams(batch.events, self.streams)
+        changes = project(batch.aggregates.values(), [*batch.brought_back, *written_now])
         take_away(self._cursor, changes)
         values = [as_json(events), first, last, batch.recorded_at, hash, *map(as_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)
@@ -178,6 +207,28 @@ class PostgresTransaction:
         if batch.claimed:
             claims = [{"kind": kind, "key": key, "id": id} for (kind, key), id in sorted(batch.claimed.items())]
             self._cursor.execute(statements.CLAIM_KEYS, [as_json(claims)])
+
+
+class Versions(NamedTuple):
+    """The last version of a stream, and how many events of it are in the log."""
+
+    last: int
+    number: int
+
+    @property
+    def archived(self) -> bool:
+        """Whether all but the last event are in an archive."""
+        return self.number == 1 and self.last > 1
+
+
+def _event_row(position: int, event: StoredEvent) -> Row:
+    return {
+        "position": position,
+        "originator_id": event.originator_id,
+        "originator_version": event.originator_version,
+        "topic": event.topic,
+        "state": event.state.decode(),
+    }
 
 
 @cache

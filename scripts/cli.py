@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from api.server import serve as serve_api
 from api.version import VERSION
+from scripts.archiving import archive, restore
 from scripts.benchmarking.command import app as benchmark
 from scripts.erasure import erase
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
@@ -50,6 +51,8 @@ def version() -> None:
 app.command()(replay_run)
 app.command()(verify_ledger)
 app.command()(rebuild_projections)
+app.command()(archive)
+app.command()(restore)
 app.command()(erase)
 
 

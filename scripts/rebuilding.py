@@ -59,7 +59,7 @@ def rebuild_projections(
     configure_logging("warning")
     plan = Plan(jobs or os.cpu_count() or 1, _tables(only), verify, swap, settings.keys_at)
     try:
-        with open_ledger(settings) as database, _progress() as report:
+        with open_ledger(settings) as database, progress() as report:
             rebuilt = rebuild(database.conninfo, plan, report)
     except (DatabaseUnusable, AlreadyRebuilding, OtherShape, TablesInUse, WorkerFailed) as refusal:
         raise failed(str(refusal)) from None
@@ -80,7 +80,7 @@ def _tables(only: list[str] | None) -> frozenset[str] | None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def progress() -> Iterator[Report]:
     """What tells a person at a terminal how far it is and how long it will take; it tells nobody else."""
     console = Console(stderr=True)
     columns = (

@@ -21,8 +21,10 @@ from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from projections.connection import first_line
 from projections.rebuild.rebuilding import AlreadyRebuilding, TablesReplaced
+from projections.schema import create_missing
+from projections.verify.archive_files import FILES, CheckFiles
 from projections.verify.expected import Expected
-from projections.verify.verification import Checked, Report, verify
+from projections.verify.verification import INSPECTIONS, Checked, Inspection, Report, verify
 from projections.verify.verification import Progress as Tell
 from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 
@@ -47,6 +49,12 @@ def verify_ledger(
             show_default=False,
         ),
     ] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Hold the files of this archive against the ledger as well.", show_default=False
+        ),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option(help="File for a report that programs can read; - for standard output.", show_default=False),
@@ -65,7 +73,17 @@ def verify_ledger(
     try:
         expected = None if expect is None else Expected.parse(expect)
         with open_ledger(settings) as database, _progress() as tell:
-            report = verify(database.conninfo, jobs=jobs, expected=expected, progress=tell, keys=settings.keys_at)
+            # A ledger of an earlier version has no place for what is left of archived events.
+            create_missing(database.conninfo)
+            files = [Inspection((FILES,), CheckFiles(directory)) for directory in archive or ()]
+            report = verify(
+                database.conninfo,
+                jobs=jobs,
+                expected=expected,
+                inspections=[*INSPECTIONS, *files],
+                progress=tell,
+                keys=settings.keys_at,
+            )
         if json is not None:
             _write(json, report)
     except (DatabaseUnusable, ValueError) as refusal:

@@ -1,5 +1,6 @@
 """What must hold of every ledger, whatever happened to the processes that wrote it."""
 
+import hashlib
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -17,8 +18,13 @@ from domain.keys import Key
 from domain.ledger import replay
 from projections import run_counts
 from projections.projectors import project
-from projections.seals import GENESIS, seal
+from projections.seals import GENESIS, leaf
 from projections.tables import TABLES
+
+EVERY = """
+SELECT position, originator_id, originator_version FROM ledger.events
+UNION ALL SELECT position, originator_id, originator_version FROM ledger.archived
+"""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -31,7 +37,7 @@ def check_ledger(conninfo: str, mapper: EventMapper | None = None) -> int:
     with psycopg.connect(conninfo) as connection:
         stored = stored_events(connection)
         check_positions(connection)
-        check_seals(connection, stored)
+        check_seals(connection)
         assert claimed_keys(connection) == keys_held(stored, mapper)
         assert live_rows(connection) == rebuilt_rows(stored, mapper)
     check_counts(conninfo)
@@ -48,10 +54,10 @@ def stored_events(connection: psycopg.Connection) -> list[StoredEvent]:
 
 def check_positions(connection: psycopg.Connection) -> None:
     """Assert that positions and the versions of each stream count from 1 without gaps, and times never go back."""
-    positions = [row[0] for row in connection.execute("SELECT position FROM ledger.events ORDER BY position")]
+    positions = [row[0] for row in connection.execute(f"SELECT position FROM ({EVERY}) AS every ORDER BY 1")]  # noqa: S608
     assert positions == list(range(1, len(positions) + 1))
     uneven = connection.execute(
-        "SELECT originator_id FROM ledger.events GROUP BY 1 HAVING max(originator_version) <> count(*)"
+        f"SELECT originator_id FROM ({EVERY}) AS every GROUP BY 1 HAVING max(originator_version) <> count(*)"  # noqa: S608
     ).fetchall()
     assert uneven == []
     recorded = "SELECT (state::json ->> 'recorded_at')::timestamptz FROM ledger.events ORDER BY position"
@@ -59,15 +65,22 @@ def check_positions(connection: psycopg.Connection) -> None:
     assert times == sorted(times)
 
 
-def check_seals(connection: psycopg.Connection, stored: list[StoredEvent]) -> None:
-    """Assert that the seals cover all events, each exactly once, and chain them."""
+def check_seals(connection: psycopg.Connection) -> None:
+    """Assert that the seals cover all events, each exactly once, and chain them; in archives or not."""
+    rows = connection.execute(
+        "SELECT position, leaf, NULL::uuid, 0, '', '' FROM ledger.archived UNION ALL"
+        " SELECT position, NULL, originator_id, originator_version, topic, state FROM ledger.events ORDER BY position"
+    )
+    leaves = [
+        left or leaf(StoredEvent(id, version, topic, state.encode())) for _, left, id, version, topic, state in rows
+    ]
     previous, covered = GENESIS, 0
     seals = connection.execute("SELECT first_position, last_position, hash FROM ledger.seals ORDER BY last_position")
     for first, last, hash in seals:
         assert first == covered + 1
-        assert hash == seal(previous, stored[first - 1 : last])
+        assert hash == hashlib.sha256(previous + b"".join(leaves[first - 1 : last])).digest()
         previous, covered = hash, last
-    assert covered == len(stored)
+    assert covered == len(leaves)
 
 
 def check_counts(conninfo: str) -> None:

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from api.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from projections.schema import create_missing
+from projections.statements import NEW_IDENTITY
 
 TEMPLATE = "flowledger_template"
 
@@ -35,6 +36,15 @@ def template_database(postgres: EmbeddedPostgres) -> str:
 def conninfo(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
     """The libpq connection string of a fresh database with our schemas and no rows, dropped after the test."""
     yield from _fresh_database(postgres, template_database)
+
+
+@pytest.fixture
+def second_conninfo(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
+    """The libpq connection string of another such database, which holds another ledger."""
+    for conninfo in _fresh_database(postgres, template_database):
+        with psycopg.connect(conninfo) as connection:
+            connection.execute(NEW_IDENTITY)
+        yield conninfo
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from api.answer import Answer
+from api.answer import Answer, answer
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import InvalidRequest
@@ -14,8 +14,10 @@ from domain.aggregate import Aggregate
 from domain.deployment import Deployment
 from domain.flow import Flow
 from domain.flow_run import FlowRun
+from domain.run import Run
 from domain.task_run import TaskRun
 from projections import audit
+from projections.archive.records import archive_of
 from projections.as_of import read_as_of
 
 endpoints = Endpoints()
@@ -54,7 +56,17 @@ async def read_deployment_events(call: Call) -> Answer:
 async def read_past(call: Call, kind: type[Aggregate], id: UUID, as_of: str) -> Answer:
     """The document of one thing as of a moment, told from its events. Raises InvalidRequest (422)."""
     document = await call.services.reads.run(read_as_of, kind, id, moment_of(as_of), call.services.mapper())
-    return found(document, NAMES.get(kind, kind.kind))
+    return await found_or_archived(call, kind, id, document)
+
+
+async def found_or_archived(call: Call, kind: type[Aggregate], id: UUID, document: bytes | None) -> Answer:
+    """The document of one thing; where there is none, 404 that says so, and in which archive a run is."""
+    name = NAMES.get(kind, kind.kind)
+    if document is None and issubclass(kind, Run):
+        archive_id = await call.services.reads.run(archive_of, id)
+        if archive_id is not None:
+            return answer({"detail": f"{name} not found: it is in the archive {archive_id}"}, 404)
+    return found(document, name)
 
 
 async def _events(call: Call, kind: type[Aggregate]) -> Answer:

@@ -10,8 +10,8 @@ from api.bodies import FlowRunCreate, SetStateBody, pending, run_name
 from api.call import Call
 from api.endpoint import Endpoints
 from api.job_variables import check_variables
-from api.routes.answers import explained, found, made, orchestrated
-from api.routes.audit import read_past
+from api.routes.answers import explained, made, orchestrated
+from api.routes.audit import found_or_archived, read_past
 from api.routes.listing import (
     CountFlowRuns,
     FilterFlowRuns,
@@ -82,7 +82,7 @@ async def read_flow_run(call: Call) -> Answer:
     id, as_of = call.id(), call.query("as_of")
     if as_of is not None:
         return await read_past(call, FlowRun, id, as_of)
-    return found(await call.services.flow_runs.read(id), "Flow run")
+    return await found_or_archived(call, FlowRun, id, await call.services.flow_runs.read(id))
 
 
 @endpoints.add(

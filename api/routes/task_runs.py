@@ -5,8 +5,8 @@ from api.bodies import SetStateBody, TaskRunCreate, TaskRunUpdate, pending, run_
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
-from api.routes.answers import explained, found, made, orchestrated
-from api.routes.audit import read_past
+from api.routes.answers import explained, made, orchestrated
+from api.routes.audit import found_or_archived, read_past
 from api.routes.listing import CountTaskRuns, FilterTaskRuns, PaginateTaskRuns, listed, number, paginated
 from domain.commands.task_runs import CreateTaskRun, DeleteTaskRun, ExplainTaskRunState, SetTaskRunState, UpdateTaskRun
 from domain.errors import NotFound
@@ -57,7 +57,7 @@ async def read_task_run(call: Call) -> Answer:
     id, as_of = call.id(), call.query("as_of")
     if as_of is not None:
         return await read_past(call, TaskRun, id, as_of)
-    return found(await call.services.task_runs.read(id), "Task")
+    return await found_or_archived(call, TaskRun, id, await call.services.task_runs.read(id))
 
 
 @endpoints.add(

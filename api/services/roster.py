@@ -24,6 +24,7 @@ def services_of(settings: Settings) -> list[Service]:
     if not settings.services_enabled:
         return []
     log_retention = Service("log-retention", settings.retention_interval_seconds, upkeep.delete_old_logs)
+    artifact_retention = Service("artifact-retention", settings.retention_interval_seconds, upkeep.delete_old_artifacts)
     event_retention = Service("event-retention", settings.retention_interval_seconds, upkeep.delete_old_events)
     return [
         Service("counter-folding", FOLDING_SECONDS, fold_counters),
@@ -34,6 +35,7 @@ def services_of(settings: Settings) -> list[Service]:
         Service(NAME, settings.head_log_interval_seconds, HeadLog()),
         Service("foreman", settings.foreman_interval_seconds, look_after_workers),
         *([log_retention] if settings.log_retention_days else []),
+        *([artifact_retention] if settings.artifact_retention_days else []),
         *([event_retention] if settings.event_retention_days else []),
     ]
 

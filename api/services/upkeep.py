@@ -8,6 +8,7 @@ from api.services.service import Tools
 from domain.commands.command import Command
 from domain.commands.upkeep import CancelSubflowRun, CancelTaskRun, EndCancelling, EndPause, MarkLate
 from projections import notifications, upkeep
+from projections.artifacts import forget_artifacts
 from projections.client_events import forget_client_events
 
 T = TypeVar("T")
@@ -67,6 +68,15 @@ async def delete_old_logs(tools: Tools, now: datetime) -> str:
     while deleted := await upkeep.delete_logs(tools.connection, before, limit):
         number += deleted
     return f"deleted {number} log lines"
+
+
+async def delete_old_artifacts(tools: Tools, now: datetime) -> str:
+    """Delete the artifacts that are older than they are to be kept, so many at a time."""
+    before = now - timedelta(days=tools.settings.artifact_retention_days)
+    limit, number = tools.settings.service_batch_size, 0
+    while deleted := await forget_artifacts(tools.connection, before, limit):
+        number += deleted
+    return f"deleted {number} artifacts"
 
 
 async def delete_old_events(tools: Tools, now: datetime) -> str:

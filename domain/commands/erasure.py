@@ -19,13 +19,16 @@ from domain.task_run import TaskRun, TaskRunPayloadErased
 class ErasePayload(CommandOnOne):
     """Say of a run with a key of its own that its payload was erased, once; its task runs are asked for by themselves.
 
-    Of one that was deleted nothing more is said. Raises NotFound, BeganInPlain, SharesKey and NotEnded.
+    Of one that was deleted or archived nothing more is said. Raises NotFound, BeganInPlain, SharesKey and NotEnded.
     """
 
     def decide(self, session: Session) -> Erased:
         run = session.peek(self.id)
         if not isinstance(run, Run):
             raise NotFound("Run", self.id)
+        if run.archive_id is not None:
+            # What it was like is in the archive; its key, if it has one, bears its id.
+            return Erased(run.id)
         if run.payload_key is None:
             raise BeganInPlain(run.kind, run.id)
         if isinstance(run, TaskRun) and run.flow_run_id is not None:

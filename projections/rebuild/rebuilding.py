@@ -37,7 +37,7 @@ class AlreadyRebuilding(Exception):
     """Another process is at work on the tables of this ledger, so that they must not, or may not, change places."""
 
     def __init__(self) -> None:
-        super().__init__("Another process is rebuilding or verifying the read tables of this ledger.")
+        super().__init__("Another process is rebuilding, verifying, archiving or restoring this ledger.")
 
 
 class TablesReplaced(Exception):

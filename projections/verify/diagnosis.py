@@ -10,22 +10,20 @@ import psycopg
 
 from projections.seals import GENESIS, Digest
 from projections.verify.findings import Finding, numbers
+from projections.verify.log import EVENTS_AND_LEAVES, cover
 from projections.verify.scene import rows
 
 _SEALS_FROM = """
-(SELECT last_position, hash FROM ledger.seals WHERE last_position < %s ORDER BY last_position DESC LIMIT 1)
+(SELECT last_position, hash, formula FROM ledger.seals WHERE last_position < %s ORDER BY last_position DESC LIMIT 1)
 UNION ALL
-(SELECT last_position, hash FROM ledger.seals WHERE last_position >= %s ORDER BY last_position LIMIT 2)
+(SELECT last_position, hash, formula FROM ledger.seals WHERE last_position >= %s ORDER BY last_position LIMIT 2)
 ORDER BY last_position
 """
 
-_EVENTS = """
-SELECT position, originator_id::text, originator_version, topic, state FROM ledger.events
-WHERE position >= %s AND position <= %s ORDER BY position
-"""
-
 _OF_STREAMS = """
-SELECT position FROM ledger.events
+SELECT position FROM (
+    SELECT position, originator_id FROM ledger.events UNION ALL SELECT position, originator_id FROM ledger.archived
+) AS place
 WHERE position >= %s AND position <= %s AND originator_id = ANY(%s) ORDER BY position LIMIT %s
 """
 
@@ -65,6 +63,7 @@ def explained(
 class _Seal:
     last: int
     hash: bytes
+    formula: int
 
 
 class _Broken:
@@ -78,22 +77,24 @@ class _Broken:
         self._found: list[tuple[int, str]] = []
         self._missing: list[int] = []
         expected = first
-        digest = Digest(before)
-        for position, id, version, topic, state in rows(connection, "broken", _EVENTS, [first, last]):
-            digest.cover(id, version, topic, state)
+        broken = next(seal for seal in near if seal.last == last)
+        digest = Digest(before, broken.formula)
+        between = {"first": first, "last": last}
+        for found in rows(connection, "broken", EVENTS_AND_LEAVES, between):
+            position, id, version, topic, _, leaf = found
+            cover(digest, found)
             self._missing.extend(range(expected, min(position, expected + MOST_NAMED)))
             expected = position + 1
             if len(self._found) < MOST_NAMED:
-                event = f"{topic.decode(errors='replace')}, version {version} of {id.decode()}"
-                self._found.append((position, event))
+                what = "in an archive" if leaf is not None else topic.decode(errors="replace")
+                self._found.append((position, f"{what}, version {version} of {id.decode()}"))
         self._missing.extend(range(expected, min(last + 1, expected + MOST_NAMED)))
         self.only_hash_changed = self._events_changed = False
         if after is not None:
-            stored = next(near.hash for near in near if near.last == last)
-            fits = [Digest(digest.hash()), Digest(stored)]
-            for _, id, version, topic, state in rows(connection, "after", _EVENTS, [last + 1, after.last]):
+            fits = [Digest(digest.hash(), after.formula), Digest(broken.hash, after.formula)]
+            for found in rows(connection, "after", EVENTS_AND_LEAVES, {"first": last + 1, "last": after.last}):
                 for each in fits:
-                    each.cover(id, version, topic, state)
+                    cover(each, found)
             self.only_hash_changed, self._events_changed = (each.hash() == after.hash for each in fits)
 
     def sentence(self, named: list[tuple[int, int]]) -> str:

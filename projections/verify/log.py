@@ -11,14 +11,17 @@ from projections.seals import GENESIS, Digest
 from projections.verify.findings import Check, Finding, Found, Part, numbers
 from projections.verify.scene import ROWS_PER_PART, Scene, rows
 
-POSITIONS = Check("positions", "events", "Positions count from 1 without gaps.")
+POSITIONS = Check("positions", "events", "Positions count from 1 without gaps, of events here and in archives.")
 TIMES = Check("times", "events and seals", "The times at which events were recorded never go back along the log.")
 SEALS = Check("seals", "seals", "Seals cover every event once, in order, and each has the hash of what it covers.")
 
 FIRST = -(2**63)
 
 _BOUNDS = """
-SELECT position FROM (SELECT position, row_number() OVER (ORDER BY position) AS number FROM ledger.events) AS event
+SELECT position FROM (
+    SELECT position, row_number() OVER (ORDER BY position) AS number
+    FROM (SELECT position FROM ledger.events UNION ALL SELECT position FROM ledger.archived) AS place
+) AS event
 WHERE number %% %s = 0 ORDER BY position
 """
 
@@ -27,19 +30,25 @@ SELECT last_position, hash, recorded_at FROM ledger.seals WHERE last_position <=
 """
 
 _SEALS = """
-SELECT first_position, last_position, recorded_at, hash FROM ledger.seals
+SELECT first_position, last_position, recorded_at, hash, formula FROM ledger.seals
 WHERE last_position > %s AND last_position <= coalesce(%s, 9223372036854775807) ORDER BY last_position
 """
 
 _UNSEALED = """
-SELECT min(position), max(position) FROM ledger.events
+SELECT min(position), max(position)
+FROM (SELECT position FROM ledger.events UNION ALL SELECT position FROM ledger.archived) AS place
 WHERE position > (SELECT coalesce(max(last_position), 0) FROM ledger.seals)
 """
 
-_EVENTS = """
-SELECT position, originator_id::text, originator_version, topic, state FROM ledger.events
-WHERE position >= %s AND position <= coalesce(%s, 9223372036854775807) ORDER BY position
+EVENTS_AND_LEAVES = """
+SELECT position, originator_id::text, originator_version, topic, state, NULL::bytea AS leaf FROM ledger.events
+WHERE position >= %(first)s AND position <= coalesce(%(last)s, 9223372036854775807)
+UNION ALL
+SELECT position, originator_id::text, originator_version, NULL, NULL, leaf FROM ledger.archived
+WHERE position >= %(first)s AND position <= coalesce(%(last)s, 9223372036854775807)
+ORDER BY position, leaf NULLS FIRST
 """
+"""The events at some positions, and the leaves of those that are in archives."""
 
 
 def check_log(scene: Scene) -> Iterator[Part]:
@@ -92,17 +101,16 @@ class _Log:
         begins = sealed + 1 if seal is not None and seal[0] == sealed + 1 else self._after + 1
         # The time of the event before is that of its seal, where it has one.
         start = begins if begins == sealed + 1 and self._after != FIRST else self._after
-        self._events = rows(self._connection, "log", _EVENTS, [start, self._until])
+        self._events = rows(self._connection, "log", EVENTS_AND_LEAVES, {"first": start, "last": self._until})
         self._advance()
         while self._ahead is not None and self._ahead[0] < begins:
             self._take()
         while seal is not None:
-            first, last, recorded_at, stored = seal
+            first, last, recorded_at, stored, formula = seal
             self.seals.looked_at += 1
-            digest = Digest(hash)
+            digest = Digest(hash, formula)
             while self._ahead is not None and self._ahead[0] <= last:
-                _, id, version, topic, state = self._take()
-                digest.cover(id, version, topic, state)
+                cover(digest, self._take())
             self._judge(sealed, first, last, digest.hash() == stored)
             self._compare(recorded_at, f"The seal that ends at position {last}", last)
             sealed, hash, seal = last, stored, next(seals, None)
@@ -133,10 +141,12 @@ class _Log:
         """The next event, once its position and its time were looked at, if they belong to this part."""
         event = self._ahead
         position: int = event[0]
-        recorded = _recorded_at(event[4])
+        recorded = None if event[4] is None else _recorded_at(event[4])
         if position > self._after:
             self.positions.looked_at += 1
-            if position != self._position + 1:
+            if position == self._position and event[4] is None:
+                self.positions.add(Finding(f"The event at position {position} is here and in an archive.", position))
+            elif position != self._position + 1:
                 self._miss(position)
             self._compare(recorded, f"The event at position {position}", position)
         elif recorded is not None:
@@ -168,6 +178,15 @@ class _Log:
             )
             self.times.add(Finding(sentence, position, position))
         self._recorded = recorded
+
+
+def cover(digest: Digest, event: tuple[Any, ...]) -> None:
+    """Let a seal cover an event, or its leaf where only that is left."""
+    _, id, version, topic, state, leaf = event
+    if leaf is None:
+        digest.cover(id, version, topic, state)
+    else:
+        digest.cover_leaf(leaf)
 
 
 def _recorded_at(state: bytes) -> datetime | None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +79,9 @@ def scene(conninfo: str, jobs: int, keys: str | None = None) -> Iterator[Scene]:
                 executor.shutdown(wait=True, cancel_futures=True)
 
 
-def rows(connection: psycopg.Connection, name: str, query: LiteralString, values: Sequence[Any]) -> Iterator[Any]:
+def rows(
+    connection: psycopg.Connection, name: str, query: LiteralString, values: Sequence[Any] | Mapping[str, Any]
+) -> Iterator[Any]:
     """The rows of a query, so many at a time; `name` is that of its cursor."""
     with connection.cursor(name) as cursor:
         cursor.itersize = ROWS_AT_ONCE

@@ -12,6 +12,7 @@ from domain.errors import StoreUnavailable, UnknownTopic
 from domain.events import Event, EventMapper
 from domain.held_keys import held_keys
 from domain.ledger import AGGREGATES
+from domain.run import Run
 from projections.connection import first_line
 from projections.payload_keys.opening import mapper_for
 from projections.verify.findings import Check, Finding, Found, Part
@@ -28,6 +29,9 @@ KEYS = Check("keys", "keys", "The natural keys that are claimed are those that t
 
 BEGINNINGS = frozenset({"Created", "Saved"})
 """What stands after the dot in the topics of events with which a stream may begin."""
+
+ARCHIVED, RESTORED = "Archived", "Restored"
+"""What does, where a run went into an archive and came back. All else of a run that is in one is there, too."""
 
 LAST_ID = UUID(int=2**128 - 1)
 
@@ -87,7 +91,14 @@ class _Streams:
         aggregate: Aggregate | None = None
         whole = True
         version = position = 0
+        away = False
         for _, number, topic, state, at in stream:
+            if version == 0 and number > 1 and topic.endswith(b"." + ARCHIVED.encode()):
+                # What is left of those before is looked at with what is left of all events in archives.
+                version, away = number - 1, True
+            elif away:
+                self._miss(id, 0, version, position)
+                away = False
             if number != version + 1:
                 self._miss(id, version, number, at)
                 whole = False
@@ -136,9 +147,12 @@ class _Streams:
         begins = aggregate is None
         aggregate = aggregate or AGGREGATES[kind](id)
         problem = None
-        if begins != (what in BEGINNINGS) and not (aggregate.version and what == "Saved"):
+        comes_or_goes = isinstance(aggregate, Run) and (
+            what == (ARCHIVED if aggregate.archive_id is None else RESTORED)
+        )
+        if begins != (what in BEGINNINGS) and not (aggregate.version and what == "Saved") and not comes_or_goes:
             problem = "cannot be the first" if begins else "can only be the first"
-        elif aggregate.deleted:
+        elif aggregate.deleted and not comes_or_goes:
             problem = "comes after the deletion"
         else:
             try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.head import Head, head_of
+from projections.verify.archived import ARCHIVED, check_archived
 from projections.verify.diagnosis import explained
 from projections.verify.expected import EXPECTED, Expected, check_expected
 from projections.verify.findings import Check, Found, Part
@@ -31,6 +32,7 @@ class Inspection:
 INSPECTIONS: tuple[Inspection, ...] = (
     Inspection((POSITIONS, TIMES, SEALS), check_log, POSITIONS),
     Inspection((EVENTS, VERSIONS, FOLDS, KEYS), check_streams, EVENTS),
+    Inspection((ARCHIVED,), check_archived),
     Inspection((TABLES,), check_tables, TABLES),
 )
 """All that is looked at, in this order."""

@@ -19,7 +19,7 @@ from domain.task_run import TaskRunCreated
 from projections import run_counts
 from projections.copying import project_streams
 from projections.schema import create_missing
-from projections.seals import GENESIS, seal
+from projections.seals import GENESIS, OF_LEAVES, seal
 from scripts.benchmarking.dataset import RECORDED, Dataset, Stream
 
 EVENTS_PER_SEAL = 500
@@ -71,8 +71,10 @@ def _copy_ledger(
                     copy.write_row(
                         [position, event.originator_id, event.originator_version, event.topic, event.state.decode()]
                     )
-                seals.append((first, position, RECORDED, hash))
-        with cursor.copy("COPY ledger.seals (first_position, last_position, recorded_at, hash) FROM STDIN") as copy:
+                seals.append((first, position, RECORDED, hash, OF_LEAVES))
+        with cursor.copy(
+            "COPY ledger.seals (first_position, last_position, recorded_at, hash, formula) FROM STDIN"
+        ) as copy:
             for row in seals:
                 copy.write_row(row)
         with cursor.copy("COPY ledger.keys (kind, key, id) FROM STDIN") as copy:

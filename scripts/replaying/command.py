@@ -20,7 +20,7 @@ from projections.as_of import Moment
 from projections.connection import first_line
 from projections.payload_keys.opening import mapper_for
 from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
-from scripts.replaying.life import Life, read_life
+from scripts.replaying.life import InArchive, Life, read_life
 from scripts.replaying.report import life_as_json, print_life
 
 DIFFERENT = 3
@@ -61,7 +61,7 @@ def replay_run(
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             mapper = mapper_for(settings.keys_at)
             life = read_life(connection, run_id, moment, datetime.now(UTC), check=check, mapper=mapper)
-    except (DatabaseUnusable, UnknownTopic) as refusal:
+    except (DatabaseUnusable, UnknownTopic, InArchive) as refusal:
         raise failed(str(refusal)) from None
     except psycopg.Error as error:
         raise failed(f"The ledger cannot be read: {first_line(error)}") from None

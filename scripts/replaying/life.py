@@ -16,7 +16,7 @@ from domain.run import Run
 from domain.states import State
 from domain.transitions import Origin
 from projections.as_of import Moment
-from projections.audit import EVENTS, FIRST_TOPIC, STATE_TOPICS, Recorded, kind_of, recorded_events
+from projections.audit import EVENTS, FIRST, STATE_TOPICS, Recorded, kind_of, recorded_events
 from projections.documents import with_estimates, with_queue
 from projections.past_ledger import PastLedger
 from projections.projectors import document_of
@@ -26,6 +26,13 @@ EVERY_VERSION = 2**31 - 1
 
 PAYLOAD_ERASED = "the payload was erased"
 """Why a proposal cannot be decided again that would be decided otherwise without its message and data."""
+
+
+class InArchive(Exception):
+    """What happened to a run cannot be told, for its events are in an archive."""
+
+    def __init__(self, id: UUID, archive_id: str) -> None:
+        super().__init__(f"The events of run {id} are in the archive {archive_id}: restore it first.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +101,14 @@ def read_life(
     """The life of a run up to a moment, with all proposals decided again on `check`; None where there was no such run.
 
     How long a run has been in the state it is in is told as of that moment, or as of `now` where it is not past.
+    Raises InArchive.
     """
-    first = connection.execute(FIRST_TOPIC, [id]).fetchone()
-    kind = None if first is None else kind_of(first[0])
-    if kind is None or not issubclass(kind, Run):
+    first = connection.execute(FIRST, [id]).fetchone()
+    kind = None if first is None else kind_of(first[1])
+    if first is None or kind is None or not issubclass(kind, Run):
         return None
+    if first[0] > 1:
+        raise InArchive(id, first[2])
     last = EVERY_VERSION if moment.version is None else moment.version
     asked = {"id": id, "after": 0, "last": last, "state_topics": STATE_TOPICS}
     with connection.cursor() as cursor:

@@ -383,3 +383,22 @@ def test_a_payload_that_was_tampered_with_is_found_and_named_by_its_position(sea
     assert f"position {position[0]}," in found["events"].findings[0].sentence
     assert "was changed or moved" in found["events"].findings[0].sentence
     assert found["seals"].number == 1
+
+
+def test_a_run_is_erased_before_it_goes_into_an_archive_or_while_it_is_there(sealed: Sealed, tmp_path: Path) -> None:
+    before, meanwhile = tell(sealed), tell(sealed)
+    sealed.erase(before.flow_run)
+    archived = sealed.command("archive", "--older-than", "0m", "--to", str(tmp_path / "archives"), "--yes")
+    assert archived.returncode == 0, archived.stdout + archived.stderr
+    assert events_of(sealed.conninfo)[-1].topic.endswith("Archived")
+    sealed.erase(meanwhile.flow_run)
+    (directory,) = (tmp_path / "archives").iterdir()
+    restored = sealed.command("restore", str(directory), "--yes")
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert sealed.client.get(f"flow_runs/{meanwhile.flow_run}").json()["parameters"] == {}
+    assert tables_that_hold_it(sealed.conninfo) == set()
+    for run in (before, meanwhile):
+        assert not [path for path, text in answers(sealed, run).items() if holds(text)]
+    is_clean(sealed)
+    sealed.erase(meanwhile.flow_run)
+    is_clean(sealed)

@@ -23,6 +23,7 @@ from domain.deployment import DeploymentSettings, ScheduleChanges
 from domain.ids import new_id
 from domain.schedules import IntervalSchedule, Schedule
 from projections import service_states
+from projections.artifacts import ArtifactCreate, write_artifact
 from projections.client_events import ClientEvent, write_client_events
 from projections.logs import LogCreate, ids_for, write_logs
 from tests.checks import check_ledger
@@ -186,6 +187,25 @@ def test_old_log_lines_are_deleted_and_no_others(conninfo: str, clock: Clock) ->
         return [row[0] for row in await cursor.fetchall()]
 
     assert with_tools(conninfo, clock, use, log_retention_days=1, service_batch_size=2) == ["0.5", "0.9"]
+
+
+def test_old_artifacts_are_deleted_and_keys_of_which_none_is_left(conninfo: str, clock: Clock) -> None:
+    made = [("old", 9), ("old", 8), ("both", 7), (None, 6), ("both", 0.5), ("new", 0.1)]
+
+    async def use(tools: Tools) -> tuple[list[str | None], list[str]]:
+        for key, age in made:
+            id = new_id()
+            await write_artifact(tools.connection, ArtifactCreate(key=key, data=key), id, new_id())
+            await tools.connection.execute(
+                "UPDATE telemetry.artifacts SET created = %s WHERE id = %s", [clock.time - timedelta(days=age), id]
+            )
+        assert await upkeep.delete_old_artifacts(tools, clock()) == "deleted 4 artifacts"
+        left = await tools.connection.execute("SELECT key FROM telemetry.artifacts ORDER BY created")
+        keys = await tools.connection.execute("SELECT key FROM telemetry.latest_artifacts ORDER BY key")
+        return [row[0] for row in await left.fetchall()], [row[0] for row in await keys.fetchall()]
+
+    settings = {"artifact_retention_days": 1, "service_batch_size": 3}
+    assert with_tools(conninfo, clock, use, **settings) == (["both", "new"], ["both", "new"])
 
 
 def test_old_events_of_clients_are_deleted(conninfo: str, clock: Clock) -> None:

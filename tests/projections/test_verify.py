@@ -19,7 +19,7 @@ from domain.ledger import Ledger
 from projections import statements
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
-from projections.seals import GENESIS
+from projections.seals import GENESIS, OF_EVENTS, OF_LEAVES, Digest
 from projections.tables import TABLES
 from projections.verify import log, streams
 from projections.verify.expected import Expected
@@ -466,3 +466,29 @@ def test_whatever_was_asked_of_a_ledger_it_is_clean(conninfo: str, batches: list
         for batch in [[CreateFlow(caller=CALLER, id=FLOWS[0], name="f", tags=[], labels={})], *batches]:
             ledger.execute(lambda batch=batch: batch)
     assert found(look(conninfo)) == {}
+
+
+def test_what_was_sealed_by_the_formula_of_before_still_verifies_and_is_found_when_changed(books: str) -> None:
+    seal_as_before(books, until=9)
+    assert look(books).number == 0
+    tamper(books, (FLIP, 4))
+    assert places(look(books)) == {"seals": [(4, 4)]}
+
+
+def seal_as_before(conninfo: str, until: int) -> None:
+    """Seal a ledger anew: by the formula of before up to a position, by that of today from there on."""
+    with psycopg.connect(conninfo) as connection:
+        hash = GENESIS
+        for first, last in connection.execute("SELECT first_position, last_position FROM ledger.seals ORDER BY 2"):
+            formula = OF_EVENTS if last <= until else OF_LEAVES
+            digest = Digest(hash, formula)
+            for id, version, topic, state in connection.execute(
+                "SELECT originator_id::text, originator_version, topic, state FROM ledger.events"
+                " WHERE position BETWEEN %s AND %s ORDER BY position",
+                [first, last],
+            ):
+                digest.cover(id.encode(), version, topic.encode(), state.encode())
+            hash = digest.hash()
+            connection.execute(
+                "UPDATE ledger.seals SET hash = %s, formula = %s WHERE last_position = %s", [hash, formula, last]
+            )
