@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from api.embedded.directories import DataDirectory, default_data_directory
 from api.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
 from api.settings import Settings
-from projections.payload_keys.opening import open_keys, require_apart, require_own
+from projections.payload_keys.opening import known_store, open_keys, require_apart, require_own
 from projections.payload_keys.store import KeysUnusable
 
 OLDEST_SERVER = 14
@@ -97,13 +97,14 @@ def open_ledger(settings: Settings) -> Iterator[Database]:
 def check_keys(settings: Settings, database: Database, *, create: bool = False) -> None:
     """Refuse a ledger together with keys that are not its own, or that would be backed up with it.
 
-    A key store is made where there is none yet if asked to `create`, and the ledger remembers it. Raises
+    A key store is made if asked to `create` one for a ledger that has none yet, which remembers it from then on. Raises
     `DatabaseUnusable`.
     """
+    store, location = None, settings.keys_at
     try:
-        store = None if settings.keys_at is None else open_keys(settings.keys_at, create=create)
-        if store is not None and settings.keys_at is not None:
-            require_apart(store, settings.keys_at, database.conninfo, database.data_dir)
+        if location is not None:
+            require_apart(location, database.conninfo, database.data_dir)
+            store = open_keys(location, create=create and known_store(database.conninfo) is None)
         require_own(store, database.conninfo, remember=create)
     except KeysUnusable as error:
         raise DatabaseUnusable("keys", describe(database.conninfo), str(error)) from error

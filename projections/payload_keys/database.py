@@ -58,11 +58,6 @@ class KeyDatabase(KeyStore):
             raise KeysUnusable("Payload keys cannot be kept in the database: it has no identity.")
         self.id = row[0]
 
-    def which(self) -> tuple[int, str]:
-        """The server, by the id it was made with, and the name of the database."""
-        row = self._do(lambda connection: connection.execute(WHICH).fetchone())
-        return (row[0], row[1]) if row else (0, "")
-
     def make(self, ids: Iterable[UUID]) -> None:
         keys = [(id, os.urandom(KEY_BYTES)) for id in ids]
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from domain.payloads import key_of
 from projections.payload_keys.opening import mapper_for
 from projections.rebuild.rebuilding import Plan, rebuild
 from projections.verify.verification import verify
+from tests.acceptance.test_clients import SCENARIOS, run_script
 from tests.checks import check_ledger, stored_events
 from tests.support.event_client import confirm, reporting, reports_of_one_run, send
 from tests.support.server_process import REPOSITORY, ServerProcess, serving
@@ -401,4 +403,37 @@ def test_a_run_is_erased_before_it_goes_into_an_archive_or_while_it_is_there(sea
         assert not [path for path, text in answers(sealed, run).items() if holds(text)]
     is_clean(sealed)
     sealed.erase(meanwhile.flow_run)
+    is_clean(sealed)
+
+
+def test_the_text_of_sealed_lines_is_not_searched_in_vain(sealed: Sealed) -> None:
+    run = tell(sealed)
+    answer = sealed.client.post("logs/filter", json={"logs": {"text": {"query": MARKER}}})
+    assert (answer.status_code, "encrypted" in answer.json()["detail"]) == (422, True)
+    (line,) = sealed.post("logs/filter", {"logs": {"flow_run_id": {"any_": [run.flow_run]}}})
+    assert line["message"] == MARKER
+
+
+def test_a_run_that_was_deleted_is_erased_from_the_events_that_are_left_of_it(sealed: Sealed) -> None:
+    run = tell(sealed)
+    assert sealed.client.delete(f"flow_runs/{run.flow_run}").status_code == 204
+    assert holds(sealed.client.get(f"flow_runs/{run.flow_run}/events").text)
+    sealed.erase(run.flow_run)
+    assert not holds(sealed.client.get(f"flow_runs/{run.flow_run}/events").text)
+    assert tables_that_hold_it(sealed.conninfo) == set()
+    is_clean(sealed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("client", [2, 3])
+def test_an_unmodified_client_runs_a_flow_that_can_be_erased(sealed: Sealed, tmp_path: Path, client: int) -> None:
+    script = Path(shutil.copytree(SCENARIOS, tmp_path / "scripts")) / "a_hello.py"
+    output = run_script(client, script, sealed.server.api)
+    assert output.returncode == 0, output.stdout + output.stderr
+    (run,) = sealed.post("flow_runs/filter", {"flows": {"name": {"any_": ["a-hello"]}}})
+    assert run["parameters"] == {"name": "marvin"}
+    assert not [event for event in events_of(sealed.conninfo) if b"marvin" in event.state]
+    sealed.erase(run["id"])
+    assert not [name for name, content in dump(sealed.conninfo) if b"marvin" in content]
     is_clean(sealed)

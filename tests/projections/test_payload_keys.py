@@ -4,10 +4,12 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from domain.errors import PayloadKeyMissing, StoreUnavailable
 from domain.ids import new_id
@@ -63,6 +65,10 @@ def test_a_ring_knows_of_a_destruction_once_it_has_forgotten(reopen: Reopen) -> 
     ring.forget([id])
     assert ring.open(id, sealed, b"about") is None
     assert ring.seal(id, b"payload", b"about") is None
+
+
+def url_of(conninfo: str) -> str:
+    return f"postgresql://?{urlencode(conninfo_to_dict(conninfo))}"
 
 
 def content(root: Path) -> bytes:
@@ -135,13 +141,13 @@ def test_keys_are_kept_in_nothing_else_and_nowhere_beside_what_they_seal(
     with pytest.raises(KeysUnusable):
         open_keys(str(tmp_path / "none"))
     data = tmp_path / "data"
-    inside = open_keys(str(data / "keys"), create=True)
     with pytest.raises(KeysUnusable, match="data directory"):
-        require_apart(inside, str(data / "keys"), conninfo, data)
-    require_apart(inside, str(data / "keys"), conninfo, None)
+        require_apart(str(data / "keys"), conninfo, data)
+    require_apart(str(data / "keys"), conninfo, None)
     with pytest.raises(KeysUnusable, match="must not be in the database"):
-        require_apart(KeyDatabase(conninfo, create=True), "", conninfo, None)
-    require_apart(KeyDatabase(empty_database, create=True), "", conninfo, None)
+        require_apart(url_of(conninfo), conninfo, None)
+    require_apart(url_of(empty_database), conninfo, None)
+    assert isinstance(open_keys(url_of(empty_database), create=True), KeyDatabase)
 
 
 def test_a_ledger_remembers_its_store_and_takes_no_other_and_none_no_more(tmp_path: Path, conninfo: str) -> None:
