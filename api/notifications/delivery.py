@@ -24,6 +24,7 @@ from api.notifications.contents import Undeliverable, read_contents
 from api.notifications.targets import UnusableTarget, parse_target, refuse_private, resolve
 from api.services.service import Tools
 from api.settings import Settings
+from domain.events import EventMapper
 from projections import notifications
 from projections.notifications import Claimed
 
@@ -71,10 +72,19 @@ def pause_behind(failures: int, settings: Settings, chance: Callable[[], float] 
 
 
 class Delivery:
-    """The rounds of one process, with the deliveries that are under way; these go on between rounds."""
+    """The rounds of one process, with the deliveries that are under way; these go on between rounds.
 
-    def __init__(self, sealing: Sealing, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    `mapper` gives what reads events once.
+    """
+
+    def __init__(
+        self,
+        sealing: Sealing,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        mapper: Callable[[], EventMapper] = EventMapper,
+    ) -> None:
         self._sealing = sealing
+        self._mapper = mapper
         self._clock = clock
         self._connection: AsyncConnection | None = None
         self._under_way: dict[asyncio.Task[None], Claimed] = {}
@@ -177,7 +187,7 @@ class Delivery:
     async def _attempt(self, tools: Tools, claimed: Claimed) -> Outcome:
         settings = tools.settings
         sealer = await self._sealing.sealer()
-        contents = await read_contents(tools.connection, claimed, sealer, settings.notifications_ui_url)
+        contents = await read_contents(tools.connection, claimed, sealer, settings.notifications_ui_url, self._mapper())
         target = parse_target(contents.url)
         allow_private = settings.notifications_allow_private_targets
         if await others.is_known(target) or not target.is_webhook:
