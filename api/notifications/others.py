@@ -19,19 +19,20 @@ LOCAL = frozenset({"blink1", "dbus", "glib", "gnome", "kde", "macosx", "qt", "sy
 OWN = frozenset({"json", "jsons"})
 """Schemes that are our own webhook's, though apprise knows them too."""
 
-THREADS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="apprise")
+SENDING = ThreadPoolExecutor(max_workers=8, thread_name_prefix="notifies")
+"""Threads that send. One that hangs holds no other threads, and what it sends is given up meanwhile."""
 
 
 async def is_known(target: Target) -> bool:
     """Whether apprise has a service for a url: one by its scheme, or one whose web address this is."""
     if target.scheme in OWN or target.scheme == "http":
         return False
-    return await _in_thread(_service, target.url) is not None
+    return await asyncio.to_thread(_service, target.url) is not None
 
 
 async def check(target: Target, *, allow_private: bool) -> None:
     """Raise UnusableTarget where apprise knows no such url, and where it leads to what is not public."""
-    service = await _in_thread(_service, target.url)
+    service = await asyncio.to_thread(_service, target.url)
     if service is None:
         raise UnusableTarget("No service is known for the url.")
     if allow_private:
@@ -49,7 +50,8 @@ async def check(target: Target, *, allow_private: bool) -> None:
 
 async def notify(target: Target, *, subject: str, message: str) -> bool:
     """Send a message; whether the service took it."""
-    return bool(await _in_thread(_notify, target.url, subject, message))
+    sending = asyncio.get_running_loop().run_in_executor(SENDING, _notify, target.url, subject, message)
+    return await sending
 
 
 def _hosts(target: Target, service: Any) -> Iterator[str]:
@@ -74,7 +76,3 @@ def _service(url: str) -> Any:
 def _notify(url: str, subject: str, message: str) -> bool:
     service = _service(url)
     return service is not None and bool(service.notify(body=message, title=subject))
-
-
-async def _in_thread(call: Any, *args: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(THREADS, call, *args)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
+
 MASK = "********"
 
 WEBHOOKS = {"http": "http", "https": "https", "json": "http", "jsons": "https"}
@@ -65,6 +67,10 @@ def parse_target(url: str) -> Target:
         raise UnusableTarget("The url names no host.")
     called = WEBHOOKS[scheme]
     plain = urlunsplit((called, parts.netloc, parts.path or "/", parts.query, ""))
+    try:
+        httpx.URL(plain)
+    except httpx.InvalidURL:
+        raise UnusableTarget("The url is none.") from None
     return Target(plain, scheme, parts.hostname, port or (443 if called == "https" else 80))
 
 

@@ -168,6 +168,18 @@ def test_what_is_sent_tells_of_the_run_as_it_was_and_is_signed(conninfo: str, de
     assert attempts(conninfo) == [(1, "delivered", 200, None)]
 
 
+def test_what_is_no_webhook_of_ours_gets_the_message(conninfo: str, desk: Desk, clock: Clock) -> None:
+    following, receiver = begin(conninfo, clock), Receiver()
+    asyncio.run(free_port(receiver))
+    policy(desk, f"xml://127.0.0.1:{receiver.port}/", message_template="It is {flow_run_state_name}")
+    desk.flow_run(state=proposed("FAILED"))
+    do_round(conninfo, clock, following)
+    deliver(conninfo, clock, receiver)
+    ((_, body),) = receiver.received
+    assert b"It is Failed" in body
+    assert statuses(conninfo) == ["delivered"]
+
+
 def test_what_was_due_is_delivered_also_when_its_policy_was_deleted_and_to_where_it_went_last(
     conninfo: str, desk: Desk, clock: Clock
 ) -> None:
