@@ -83,7 +83,7 @@ class Eraser:
     report: Report = silently
 
     def erase(self, id: UUID) -> None:
-        """Erase a run and its task runs; subflows have keys of their own and stay. Ends the same.
+        """Erase a run and its task runs; subflows have keys of their own and stay. It may be done again.
 
         Raises NotFound, BeganInPlain, SharesKey and NotEnded, and then nothing was erased; and StoreUnavailable.
         """

@@ -44,6 +44,14 @@ def create_missing(conninfo: str) -> None:
             create_read_tables(connection)
 
 
+def make_room_for_archives(conninfo: str) -> None:
+    """Let a ledger of an earlier version have what says which events are in archives; one of today is not touched."""
+    with psycopg.connect(conninfo) as connection:
+        has_it = connection.execute("SELECT to_regclass('ledger.archives')").fetchone() != (None,)
+    if not has_it:
+        create_missing(conninfo)
+
+
 def create_read_tables(connection: psycopg.Connection, schema: str = READ) -> None:
     """Create empty read tables, and the note of their shape, in a schema that holds none."""
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))

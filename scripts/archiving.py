@@ -28,7 +28,7 @@ from projections.archive.records import Busy
 from projections.archive.removing import Moved
 from projections.archive.restoring import NotForThisLedger, Restoration, Restorer
 from projections.connection import first_line
-from projections.schema import create_missing
+from projections.schema import make_room_for_archives
 from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 from scripts.rebuilding import progress
 
@@ -148,8 +148,7 @@ def _ledger(settings: Settings) -> Iterator[Database]:
     """The ledger to work on; what goes wrong is told in one sentence."""
     try:
         with open_ledger(settings) as database:
-            # A ledger of an earlier version has no place for what is left of archived events.
-            create_missing(database.conninfo)
+            make_room_for_archives(database.conninfo)
             yield database
     except REFUSALS as refusal:
         raise failed(str(refusal)) from None

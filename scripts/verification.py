@@ -21,7 +21,7 @@ from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from projections.connection import first_line
 from projections.rebuild.rebuilding import AlreadyRebuilding, TablesReplaced
-from projections.schema import create_missing
+from projections.schema import make_room_for_archives
 from projections.verify.archive_files import FILES, CheckFiles
 from projections.verify.expected import Expected
 from projections.verify.verification import INSPECTIONS, Checked, Inspection, Report, verify
@@ -73,8 +73,7 @@ def verify_ledger(
     try:
         expected = None if expect is None else Expected.parse(expect)
         with open_ledger(settings) as database, _progress() as tell:
-            # A ledger of an earlier version has no place for what is left of archived events.
-            create_missing(database.conninfo)
+            make_room_for_archives(database.conninfo)
             files = [Inspection((FILES,), CheckFiles(directory)) for directory in archive or ()]
             report = verify(
                 database.conninfo,
