@@ -96,8 +96,10 @@ OUTLIVE_THEIR_STREAM = frozenset({FLOW_RUN_INTERVALS.name})
 """The tables whose rows stay when what they are of is deleted, for they are asked what was. In an archive, all goes."""
 
 
-OF_EVENTS_WITH_PAYLOAD = frozenset({FLOW_RUN_STATES, FLOW_RUN_INPUTS, TASK_RUN_STATES, CACHED_RESULTS})
-"""The tables whose rows are made of single events that have, or point to, payload."""
+MADE_OF_WHOLE_STREAMS = frozenset(
+    {FLOW_RUN_STATES, FLOW_RUN_INPUTS, FLOW_RUN_INTERVALS, TASK_RUN_STATES, CACHED_RESULTS}
+)
+"""The tables that hold several rows of a run: they are all made anew where it is looked at all its events again."""
 
 
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
@@ -171,7 +173,7 @@ def _without_payload(changes: RowChanges, erased: list[Run], events: list[Event]
     for run in erased:
         if run.id in just_erased:
             for table in TABLES_OF[type(run)]:
-                if table in OF_EVENTS_WITH_PAYLOAD:
+                if table in MADE_OF_WHOLE_STREAMS:
                     changes.remove(table, run.id)
     ids = {run.id for run in erased}
     return [_erased(event) if event.originator_id in ids else event for event in events]

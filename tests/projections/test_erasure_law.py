@@ -178,3 +178,10 @@ def test_a_run_without_its_key_folds_to_what_it_folds_to_with_its_payload_erased
             name: value for name, value in fields(run).items() if name not in differing
         }
         assert MARKER not in str(fields(run))
+
+
+def test_what_lasted_no_time_leaves_no_row_behind_when_its_run_is_erased(conninfo: str) -> None:
+    keys = KeysInMemory()
+    again = SetFlowRunState(caller=CALLER, id=RUNS[0], state=proposed("SCHEDULED"), force=True)
+    with books(conninfo, keys, [[ErasePayload(caller=CALLER, id=RUNS[0]), again]]):
+        check_ledger(conninfo, EventMapper(StoredKeys(keys)))
