@@ -109,6 +109,9 @@ def test_what_is_new_is_read_once_for_all_readers(conninfo: str, monkeypatch: py
         readers = [(await place.reader()).chunks() for _ in range(20)]
         place.write(1)
         first = await asyncio.gather(*map(anext, readers))
+        # Until the tail is there, readers look for themselves.
+        while place.tail.since(1) is None:
+            await place.tail.wait(place.tail.next_change)
         place.write(1)
         second = await asyncio.gather(*map(anext, readers))
         assert {tuple(positions(chunk)) for chunk in first} == {(1,)}
