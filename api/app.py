@@ -60,9 +60,12 @@ from api.routing import ByShape
 from api.services.roster import followers_of, services_of
 from api.services.shift import Shift
 from api.settings import Settings
+from domain.events import EventMapper
 from domain.ledger import Ledger
 from projections import queries
 from projections.connection import LedgerConnection
+from projections.payload_keys.opening import open_keys
+from projections.payload_keys.store import KeyStore, StoredKeys
 from projections.recorder import PostgresLedgerRecorder
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -112,7 +115,8 @@ EXPERIMENTAL = tuple(
 def create_app(settings: Settings, conninfo: str) -> Starlette:
     """The ASGI application on a database whose schemas exist."""
     services = _services(settings, conninfo)
-    background = [*services_of(settings), *followers_of(settings, services.sealing, services.herald.tell)]
+    followers = followers_of(settings, services.sealing, services.herald.tell, services.mapper)
+    background = [*services_of(settings), *followers]
     shift = Shift(background, conninfo, settings, services.queue, services.reads, services.herald)
 
     @asynccontextmanager
@@ -163,12 +167,15 @@ class Flowledger(Starlette):
         return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
-def _queue(settings: Settings, conninfo: str, metrics: Metrics, committed: Callable[[], None]) -> CommandQueue:
+def _queue(
+    settings: Settings, conninfo: str, metrics: Metrics, committed: Callable[[], None], keys: KeyStore | None
+) -> CommandQueue:
     patience = settings.lock_timeout_seconds
 
     def open_ledger() -> Ledger:
         connection = LedgerConnection(conninfo, patience=patience)
-        return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size)
+        keyring = None if keys is None else StoredKeys(keys)
+        return Ledger(PostgresLedgerRecorder(connection), cache_size=settings.cache_size, keyring=keyring)
 
     return CommandQueue(
         open_ledger, batch_size=settings.batch_size, patience=patience, committed=committed, batches=metrics.batches
@@ -183,17 +190,19 @@ def _services(settings: Settings, conninfo: str) -> Services:
         patience=settings.lock_timeout_seconds,
     )
     key = settings.encryption_key
+    keys = None if settings.keys_at is None else open_keys(settings.keys_at)
     herald = Herald(reads, lambda: listening_connection(conninfo))
     metrics = Metrics()
     return Services(
         settings,
-        _queue(settings, conninfo, metrics, herald.tell),
+        _queue(settings, conninfo, metrics, herald.tell, keys),
         reads,
         flow_runs=Gathered(reads, queries.read_flow_runs_by_id),
         task_runs=Gathered(reads, queries.read_task_runs_by_id),
         sealing=Sealing(reads, None if key is None else key.get_secret_value()),
         herald=herald,
-        client_events=ClientEventWriter(reads, herald),
+        client_events=ClientEventWriter(reads, herald, keys),
         metrics=metrics,
-        tail=LedgerTail(reads, herald),
+        tail=LedgerTail(reads, herald, mapper=lambda: EventMapper(None if keys is None else StoredKeys(keys))),
+        keys=keys,
     )

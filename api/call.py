@@ -24,6 +24,8 @@ from api.reads import Gathered, Reads
 from api.settings import Settings
 from api.text import nul_detail, readable, refuse_unrepresentable
 from domain.commands.command import Answer, Caller, Command, Once
+from domain.events import EventMapper
+from projections.payload_keys.store import KeyStore, StoredKeys
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -46,7 +48,8 @@ class Services:
     """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
 
     `sealing` is what seals the data of blocks, `herald` spreads the word of what was committed, `client_events` keeps
-    events that are not the ledger's, `metrics` is what this process counts, `tail` is the newest of the ledger.
+    events that are not the ledger's, `metrics` is what this process counts, `tail` is the newest of the ledger,
+    `keys` are those of payloads, if any are kept.
     """
 
     settings: Settings
@@ -59,6 +62,15 @@ class Services:
     client_events: ClientEventWriter
     metrics: Metrics
     tail: LedgerTail
+    keys: KeyStore | None = None
+
+    def mapper(self) -> EventMapper:
+        """What reads events for one request: a key that was destroyed before it is gone."""
+        return EventMapper(self.ring())
+
+    def ring(self) -> StoredKeys | None:
+        """The keys of payloads for one request; None where none are kept."""
+        return None if self.keys is None else StoredKeys(self.keys)
 
 
 class Call:

@@ -7,10 +7,12 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from api.herald import Herald
+from api.late_payload import kept_events
 from api.reads import Reads
 from domain.errors import StoreUnavailable, Unstorable
 from projections.client_events import ClientEvent, write_client_events
 from projections.connection import first_line
+from projections.payload_keys.store import KeyStore
 
 CAPACITY = 10_000
 """Most events that may wait; beyond that clients are told to come back."""
@@ -22,10 +24,11 @@ _Waiting = tuple[ClientEvent, "asyncio.Future[None]"]
 
 
 class ClientEventWriter:
-    """What waits to be kept, and the task that keeps it."""
+    """What waits to be kept, and the task that keeps it. `keys` are those of payloads, if any are kept."""
 
-    def __init__(self, reads: Reads, herald: Herald) -> None:
+    def __init__(self, reads: Reads, herald: Herald, keys: KeyStore | None = None) -> None:
         self._reads = reads
+        self._keys = keys
         self._herald = herald
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -63,7 +66,7 @@ class ClientEventWriter:
         # The same event twice in one statement would be no repetition but an error.
         events = list({event.id: event for event, _ in taken}.values())
         try:
-            await self._reads.run(write_client_events, events)
+            await self._reads.run(write_client_events, await kept_events(self._keys, events))
         except psycopg.DataError as error:
             if len(taken) == 1:
                 self._fail(taken, Unstorable(first_line(error)))

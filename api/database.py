@@ -13,11 +13,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from api.embedded.directories import DataDirectory, default_data_directory
 from api.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
 from api.settings import Settings
+from projections.payload_keys.opening import known_store, open_keys, require_apart, require_own
+from projections.payload_keys.store import KeysUnusable
 
 OLDEST_SERVER = 14
 CONNECT_SECONDS = 5
 
-Reason = Literal["invalid", "unreachable", "too_old", "read_only", "not_utf8", "no_tables", "no_ledger", "embedded"]
+Reason = Literal[
+    "invalid", "unreachable", "too_old", "read_only", "not_utf8", "no_tables", "no_ledger", "embedded", "keys"
+]
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +90,24 @@ def open_ledger(settings: Settings) -> Iterator[Database]:
         with psycopg.connect(database.conninfo) as connection:
             if connection.execute("SELECT to_regclass('ledger.seals')").fetchone() == (None,):
                 raise DatabaseUnusable("no_ledger", name, f"There is no ledger in the database ({name}).")
+        check_keys(settings, database)
         yield database
+
+
+def check_keys(settings: Settings, database: Database, *, create: bool = False) -> None:
+    """Refuse a ledger together with keys that are not its own, or that would be backed up with it.
+
+    A key store is made if asked to `create` one for a ledger that has none yet, which remembers it from then on. Raises
+    `DatabaseUnusable`.
+    """
+    store, location = None, settings.keys_at
+    try:
+        if location is not None:
+            require_apart(location, database.conninfo, database.data_dir)
+            store = open_keys(location, create=create and known_store(database.conninfo) is None)
+        require_own(store, database.conninfo, remember=create)
+    except KeysUnusable as error:
+        raise DatabaseUnusable("keys", describe(database.conninfo), str(error)) from error
 
 
 def check_database(conninfo: str, oldest_server: int = OLDEST_SERVER) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.answer import Answer, answer
 from domain.errors import (
+    BeganInPlain,
     DefaultQueue,
     ForeignShape,
     IdTaken,
@@ -23,10 +24,15 @@ from domain.errors import (
     NoSlotDecay,
     NoSuchVariable,
     NoSuchWorkQueue,
+    NotEnded,
     NotFound,
     NoWorkQueue,
+    PayloadKeyGone,
+    PayloadKeyMissing,
+    PayloadKeysMissing,
     ReservedWorkPool,
     ScheduleMissing,
+    SharesKey,
     SlugConflict,
     SlugsMissing,
     SlugTaken,
@@ -122,6 +128,11 @@ def answer_to(error: Exception, path: str, dialect: str) -> Answer:
         return answer({"detail": INTEGRITY}, 409)
     if isinstance(error, Unstorable):
         return answer({"exception_message": "Invalid request received.", "exception_detail": str(error)}, 422)
+    if isinstance(error, BeganInPlain | NotEnded | SharesKey | PayloadKeyGone):
+        return answer({"detail": str(error)}, 409)
+    if isinstance(error, PayloadKeysMissing | PayloadKeyMissing):
+        log.error("payload cannot be read", reason=str(error), path=path)
+        return answer({"exception_message": str(error)}, 503)
     if isinstance(error, psycopg.errors.QueryCanceled):
         log.warning("a query took too long and was stopped", path=path)
         return answer({"exception_message": TOO_LONG}, 503, {"Retry-After": "5"})

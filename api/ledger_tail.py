@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from operator import attrgetter
 from uuid import UUID
@@ -12,9 +12,12 @@ import structlog
 from api.errors import UNAVAILABLE
 from api.herald import Herald
 from api.reads import Reads
+from domain.events import EventMapper
+from domain.flow_run import FlowRunPayloadErased
+from domain.task_run import TaskRunPayloadErased
 from projections.connection import first_line
 from projections.head import read_head
-from projections.ledger_feed import Entry, Window, read_window
+from projections.ledger_feed import EVENTS_AT_ONCE, EVERYTHING, Entry, Window, read_window
 
 TASK = "ledger-tail"
 
@@ -24,6 +27,8 @@ MOST_KEPT = 2_000
 MOST_BYTES = 8 * 1024 * 1024
 """How many bytes of them."""
 
+ERASURES = frozenset({FlowRunPayloadErased.TOPIC, TaskRunPayloadErased.TOPIC})
+
 log = structlog.get_logger(__name__)
 
 
@@ -31,16 +36,23 @@ class LedgerTail:
     """The newest events of the ledger, read only while somebody follows it.
 
     Whoever is further behind than what is kept here reads for itself. A ledger that was emptied or replaced has another
-    `ledger_id`.
+    `ledger_id`. `mapper` gives what reads events once.
     """
 
     def __init__(
-        self, reads: Reads, herald: Herald, *, most_kept: int = MOST_KEPT, most_bytes: int = MOST_BYTES
+        self,
+        reads: Reads,
+        herald: Herald,
+        *,
+        most_kept: int = MOST_KEPT,
+        most_bytes: int = MOST_BYTES,
+        mapper: Callable[[], EventMapper] = EventMapper,
     ) -> None:
         self._reads = reads
         self._herald = herald
         self._most_kept = most_kept
         self._most_bytes = most_bytes
+        self.mapper = mapper
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.readers = 0
@@ -110,7 +122,7 @@ class LedgerTail:
             head = await self._reads.run(read_head)
             self._begin(head.ledger_id, head.position)
             return True
-        window = await self._reads.run(read_window, self._reached)
+        window = await self._reads.run(read_window, self._reached, EVERYTHING, EVENTS_AT_ONCE, self.mapper())
         if window.ledger_id != self.ledger_id or window.head < self._reached:
             self._forget()
             self._begin(window.ledger_id, window.head)
@@ -119,6 +131,9 @@ class LedgerTail:
             return False
         self._keep(window.entries)
         self._reached = window.reached
+        if any(entry.topic in ERASURES for entry in window.entries):
+            # What is kept in memory may hold what was erased; those who want it read for themselves.
+            self._entries, self._size, self._behind = [], 0, self._reached
         return True
 
     def _begin(self, ledger_id: UUID, position: int) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from rich.console import Console
 
-from api.database import Database, DatabaseUnusable, describe, open_database
+from api.database import Database, DatabaseUnusable, check_keys, describe, open_database
 from api.embedded.guard import kept_running
 from api.services.head_log import log_head
 from api.serving.address import Address, AddressUnusable, take_address, take_shared_address
@@ -57,7 +57,7 @@ def _serve(settings: Settings, app_factory: str, signals: StopSignals) -> int:
         address, listener = take(settings.host, settings.port)
         stack.enter_context(listener)
         database = stack.enter_context(open_database(settings))
-        _prepare_ledger(database)
+        _prepare_ledger(database, settings)
         if database.embedded is not None:
             stack.enter_context(kept_running(database.embedded))
         # From here on an end is under way: what the stack holds is let go of without interruption.
@@ -76,16 +76,17 @@ def _serve(settings: Settings, app_factory: str, signals: StopSignals) -> int:
         return supervisor.run()
 
 
-def _prepare_ledger(database: Database) -> None:
+def _prepare_ledger(database: Database, settings: Settings) -> None:
     """Make the tables that are not there yet, and say where the ledger stands before anything is added to it.
 
     Read tables of another version of the code are rebuilt; a server of that version may go on meanwhile.
     """
     try:
         create_missing(database.conninfo)
+        check_keys(settings, database, create=True)
         with psycopg.connect(database.conninfo) as connection:
             log_head(head_of(connection))
-        ensure_shape(database.conninfo, os.cpu_count() or 1, _Telling())
+        ensure_shape(database.conninfo, os.cpu_count() or 1, _Telling(), settings.keys_at)
     except WorkerFailed as error:
         name = describe(database.conninfo)
         raise DatabaseUnusable("no_tables", name, f"The read tables of {name} cannot be rebuilt: {error}") from error

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="Key that encrypts the data of blocks, 32 bytes as URL-safe base64; of several, separated by "
         "commas, the first. Empty: a key that the database keeps.",
     )
+    payload_keys: SecretStr | None = Field(
+        default=None,
+        description="Where the keys are kept that encrypt what people put into runs, so that it can be erased: a "
+        "directory, or the URL of another PostgreSQL database. Empty: nothing is encrypted.",
+    )
     cache_size: int = Field(default=20_000, ge=1, description="Aggregates each process keeps in memory.")
     batch_size: int = Field(default=300, ge=1, le=10_000, description="Most commands decided in one transaction.")
     page_limit: int = Field(default=200, ge=1, le=10_000, description="Most rows one filter request may ask for.")
@@ -183,6 +188,11 @@ class Settings(BaseSettings):
         le=36500,
         description="How long it is kept what became of notifications, in days; 0 keeps it for ever.",
     )
+
+    @property
+    def keys_at(self) -> str | None:
+        """Where the keys of payloads are."""
+        return None if self.payload_keys is None else self.payload_keys.get_secret_value()
 
     @field_validator("encryption_key")
     @classmethod

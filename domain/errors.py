@@ -284,3 +284,63 @@ class ForeignShape(LedgerError):
         super().__init__(f"The read tables have shape {found}, but this process writes shape {expected}")
         self.found = found
         self.expected = expected
+
+
+class PayloadKeysMissing(LedgerError):
+    """Payload is encrypted, and nobody said where its keys are: a missing setting is not an erasure."""
+
+    def __init__(self) -> None:
+        super().__init__("Payload of this ledger is encrypted: FLOWLEDGER_PAYLOAD_KEYS must say where its keys are")
+
+
+class PayloadKeyMissing(LedgerError):
+    """The key store neither has the key of a payload nor knows that it was destroyed."""
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"The key {id} of an encrypted payload is not in the key store, which is not the right one")
+        self.id = id
+
+
+class PayloadKeyGone(LedgerError):
+    """The key of a run was destroyed while the ledger does not say that its payload was erased, as after a restore."""
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"The payload key of run {id} was destroyed: erase the run again before it goes on")
+        self.id = id
+
+
+class PayloadTampered(LedgerError):
+    """An encrypted payload is not what was stored, or not where it was."""
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(f"A payload that is encrypted with the key {id} was changed or moved")
+        self.id = id
+
+
+class BeganInPlain(LedgerError):
+    """A run has no key: what was stored of it in plain cannot be made unreadable where it was copied to."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(
+            f"{kind} {id} cannot be erased, for its payload was stored in plain: it began without payload keys"
+        )
+        self.kind = kind
+        self.id = id
+
+
+class NotEnded(LedgerError):
+    """A run whose payload is still needed cannot be erased."""
+
+    def __init__(self, kind: str, id: UUID) -> None:
+        super().__init__(f"{kind} {id} cannot be erased before it has ended")
+        self.kind = kind
+        self.id = id
+
+
+class SharesKey(LedgerError):
+    """A task run has no key of its own but that of the flow run it is part of."""
+
+    def __init__(self, id: UUID, flow_run_id: UUID) -> None:
+        super().__init__(f"Task run {id} can only be erased with flow run {flow_run_id}, whose key it shares")
+        self.id = id
+        self.flow_run_id = flow_run_id

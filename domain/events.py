@@ -19,7 +19,8 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
-from domain.errors import UnknownTopic
+from domain.errors import PayloadKeysMissing, UnknownTopic
+from domain.payloads import SEALED, Keyring, opened_facts, sealed_state
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -71,15 +72,20 @@ class EventMapper(Mapper[UUID]):
     """Turns events into stored events and back, by topic, with pydantic doing the JSON both ways.
 
     Stored JSON carries `class_version` only above 1. Raises UnknownTopic for a topic or version this code cannot read.
+    Payload is sealed and opened with the keys on `keyring`; see `domain.payloads` for what that raises.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keyring: Keyring | None = None) -> None:
         self.compressor = None
         self.cipher = None
+        self.keyring = keyring
 
-    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+    def to_stored_event(self, domain_event: Any, key: UUID | None = None) -> StoredEvent:
+        """The event as it is stored, with its payload sealed under a key if one is given."""
         event: Event = domain_event
         kind = type(event)
+        if key is not None and (sealed := self._sealed(event, key)) is not None:
+            return StoredEvent(event.originator_id, event.originator_version, kind.TOPIC, sealed)
         state = kind.__pydantic_serializer__.to_json(event, exclude_none=True)
         if kind.class_version > 1:
             state = _version_head(kind) + state[1:]
@@ -90,16 +96,40 @@ class EventMapper(Mapper[UUID]):
         if kind is None:
             raise UnknownTopic(stored_event.topic)
         state = stored_event.state
+        if state.startswith(SEALED):
+            about = _about(stored_event.originator_id, stored_event.originator_version, stored_event.topic)
+            event = kind.model_validate(_upcast(kind, opened_facts(kind, state, self.keyring, about)))
+            return _placed(event, stored_event)
         versioned = state.startswith(_VERSIONED)
         if state.startswith(_version_head(kind)) if versioned else kind.class_version == 1:
             event = kind.__pydantic_validator__.validate_json(state)
         else:
             event = kind.model_validate(_upcast(kind, from_json(state)))
-        # Writing them into the JSON for them to be read out of it again took a third of the time.
-        facts = event.__dict__
-        facts["originator_id"] = stored_event.originator_id
-        facts["originator_version"] = stored_event.originator_version
-        return event
+        return _placed(event, stored_event)
+
+    def _sealed(self, event: Event, key: UUID) -> bytes | None:
+        if self.keyring is None:
+            raise PayloadKeysMissing
+        kind = type(event)
+        facts: dict[str, Any] = kind.__pydantic_serializer__.to_python(event, mode="json", exclude_none=True)
+        if kind.class_version > 1:
+            facts = {"class_version": kind.class_version, **facts}
+        about = _about(event.originator_id, event.originator_version, kind.TOPIC)
+        return sealed_state(kind, facts, key, self.keyring, about)
+
+
+def _placed(event: Event, stored_event: StoredEvent) -> Event:
+    """An event with the id and the version of its stream."""
+    # Writing them into the JSON for them to be read out of it again took a third of the time.
+    facts = event.__dict__
+    facts["originator_id"] = stored_event.originator_id
+    facts["originator_version"] = stored_event.originator_version
+    return event
+
+
+def _about(id: UUID | str, version: int, topic: str) -> bytes:
+    """What a sealed payload is bound to: it opens as that of this one event and of no other."""
+    return f"{id} {version} {topic}".encode()
 
 
 def _upcast(kind: type[Event], facts: dict[str, Any]) -> dict[str, Any]:

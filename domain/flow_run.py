@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
@@ -11,7 +11,8 @@ from domain import keys
 from domain.events import Event
 from domain.flow import Labels
 from domain.keys import Key
-from domain.run import Archived, Restored, Run, StateSet, TransitionRefused
+from domain.payloads import Payload, without_payload
+from domain.run import Archived, PayloadErased, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import FlowRunPolicy
 from domain.states import State, StateType
 
@@ -29,8 +30,8 @@ class FlowRunFacts(BaseModel):
 
     flow_id: UUID
     name: str
-    parameters: dict[str, Any]
-    context: dict[str, Any]
+    parameters: Annotated[dict[str, Any], Payload({})]
+    context: Annotated[dict[str, Any], Payload({})]
     tags: list[str]
     labels: Labels
     empirical_policy: FlowRunPolicy
@@ -42,16 +43,21 @@ class FlowRunFacts(BaseModel):
     infrastructure_document_id: UUID | None = None
     work_pool_name: str | None = None
     work_queue_name: str | None = None
-    job_variables: dict[str, Any] | None = None
+    job_variables: Annotated[dict[str, Any] | None, Payload()] = None
     work_queue_id: UUID | None = None
     schedule_id: UUID | None = None
     schedule_name: str | None = None
 
 
 class FlowRunCreated(FlowRunFacts, Event):
-    """A flow run came to be. Its first state, if any, is an event of its own."""
+    """A flow run came to be. Its first state, if any, is an event of its own.
+
+    `payload_key` is the key under which the payload of the run and its task runs is sealed, if it is.
+    """
 
     TOPIC: ClassVar[str] = "FlowRun.Created"
+
+    payload_key: UUID | None = None
 
 
 class FlowRunStateSet(StateSet):
@@ -77,11 +83,11 @@ class FlowRunChanges(BaseModel):
 
     name: str | None = None
     flow_version: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Annotated[dict[str, Any], Payload({})] = Field(default_factory=dict)
     empirical_policy: FlowRunPolicy = Field(default_factory=FlowRunPolicy)
     tags: list[str] = Field(default_factory=list)
     infrastructure_pid: str | None = None
-    job_variables: dict[str, Any] | None = None
+    job_variables: Annotated[dict[str, Any] | None, Payload()] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +127,7 @@ class FlowRunInputWritten(Event):
 
     id: UUID
     key: str
-    value: str
+    value: Annotated[str, Payload("null")]
     sender: str | None = None
 
 
@@ -135,6 +141,10 @@ class FlowRunInputDeleted(Event):
 
 class FlowRunDeleted(Event):
     TOPIC: ClassVar[str] = "FlowRun.Deleted"
+
+
+class FlowRunPayloadErased(PayloadErased):
+    TOPIC: ClassVar[str] = "FlowRun.PayloadErased"
 
 
 class FlowRunArchived(Archived):
@@ -224,6 +234,7 @@ class FlowRun(Run):
             case FlowRunCreated():
                 self.take_over(event, FlowRunFacts.model_fields)
                 self.awaits_plan = event.schedule_id is not None
+                self.payload_key = event.payload_key
             case FlowRunTransitionRefused():
                 if event.empirical_policy is not None:
                     self.empirical_policy = event.empirical_policy
@@ -237,8 +248,15 @@ class FlowRun(Run):
                 self.inputs.pop(event.key, None)
             case FlowRunDeleted():
                 self.deleted = True
+            case FlowRunPayloadErased():
+                self.forget_payload()
             case _:
                 super().fold(event)
+
+    def forget_payload(self) -> None:
+        super().forget_payload()
+        self.parameters, self.context, self.job_variables = {}, {}, None
+        self.inputs = {key: without_payload(written) for key, written in self.inputs.items()}
 
     def apply(self, event: Event) -> None:
         super().apply(event)

@@ -23,8 +23,10 @@ from domain.flow import Flow
 from domain.flow_run import FlowRun
 from domain.keys import Key
 from domain.notification_policy import NotificationPolicy
+from domain.payloads import Keyring
 from domain.recording import Batch, LedgerRecorder, Transaction, UnwritableBatch
 from domain.result_cache import CachedResults
+from domain.run import Run
 from domain.saved_search import SavedSearch
 from domain.session import Session
 from domain.states import State
@@ -54,21 +56,27 @@ AGGREGATES: dict[str, type[Aggregate]] = {
 class Ledger(Application[UUID]):
     """The application that owns the events: all that ever changes goes through `execute`.
 
-    Keeps the `cache_size` aggregates used last in memory; `clock` tells the time of decisions. Not for use by more than
-    one thread at a time.
+    Keeps the `cache_size` aggregates used last in memory; `clock` tells the time of decisions. With a `keyring` the
+    payload of new runs is sealed. Not for use by more than one thread at a time.
     """
 
     def __init__(
-        self, recorder: LedgerRecorder, *, cache_size: int = 20_000, clock: Callable[[], datetime] | None = None
+        self,
+        recorder: LedgerRecorder,
+        *,
+        cache_size: int = 20_000,
+        clock: Callable[[], datetime] | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._ledger_recorder = recorder
+        self.keyring = keyring
         super().__init__()
         self._clock = clock or _utc_now
         self._cache_size = cache_size
         self._cache: dict[UUID, Aggregate] = {}
 
     def construct_mapper(self) -> EventMapper:
-        return EventMapper()
+        return EventMapper(self.keyring)
 
     def construct_recorder(self) -> LedgerRecorder:
         return self._ledger_recorder
@@ -149,6 +157,9 @@ class Ledger(Application[UUID]):
     def _forget(self, ids: Iterable[UUID] | None) -> None:
         for id in list(self._cache) if ids is None else ids:
             self._cache.pop(id, None)
+        if self.keyring is not None:
+            # Others may have erased a run: its key bears the id of the run.
+            self.keyring.forget(ids)
 
     def _trim(self) -> None:
         while len(self._cache) > self._cache_size:
@@ -209,9 +220,27 @@ class _Desk:
     def write(self) -> None:
         batch = self._batch
         batch.recorded_at = self._now
-        batch.stored = [self._ledger.mapper.to_stored_event(event) for event in batch.events]
+        if self._ledger.keyring is None:
+            batch.stored = [self._ledger.mapper.to_stored_event(event) for event in batch.events]
+        else:
+            batch.stored = self._sealed(self._ledger.keyring)
         if batch.stored or batch.repeats:
             self._transaction.write(batch)
+
+    def _sealed(self, keyring: Keyring) -> list[StoredEvent]:
+        """The events of the batch as they are stored, with payload sealed under keys that are durable by now."""
+        runs = {id: run for id, run in self._batch.aggregates.items() if isinstance(run, Run) and run.payload_key}
+        began = (event.originator_id for event in self._batch.events if event.originator_version == 1)
+        new = [id for id in began if id in runs and runs[id].payload_key == id]
+        if new:
+            keyring.make(new)
+        mapper = EventMapper(keyring)
+        return [
+            mapper.to_stored_event(
+                event, runs[event.originator_id].payload_key if event.originator_id in runs else None
+            )
+            for event in self._batch.events
+        ]
 
     def answered(self, outcomes: list[Outcome]) -> list[Outcome]:
         """The outcomes as callers get them; those that may be asked for again are kept."""
@@ -234,7 +263,7 @@ class _Desk:
         if given is not None:
             return given
         self._now = self._ledger.now(self._now)
-        session = Session(command.caller, self._now, self)
+        session = Session(command.caller, self._now, self, seals=self._ledger.keyring is not None)
         try:
             answer = command.decide(session)
         except Exception as error:

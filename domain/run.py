@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from domain.aggregate import Aggregate
 from domain.events import Event
+from domain.payloads import Payload, without_payload
 from domain.states import State, StateType
 
 
@@ -23,7 +24,7 @@ class StateSet(Event):
     state: State
     proposed: State | None = None
     rule: str | None = None
-    reason: str | None = None
+    reason: Annotated[str | None, Payload()] = None
     dialect: str | None = None
     force: bool = False
     slots: dict[UUID, UUID] | None = None
@@ -38,7 +39,7 @@ class TransitionRefused(Event):
     proposed: State
     status: str
     rule: str
-    reason: str
+    reason: Annotated[str, Payload("")]
     delay_seconds: float | None = None
     dialect: str | None = None
     force: Literal[True] | None = None
@@ -53,6 +54,13 @@ class TransitionRefused(Event):
             and self.proposed.type is earlier.proposed.type
             and self.proposed.name == earlier.proposed.name
         )
+
+
+class PayloadErased(Event):
+    """From here on nobody can read what people put into a run, before this or after it; its key is being destroyed.
+
+    The shape that flow runs and task runs share; each has its own topic.
+    """
 
 
 class Archived(Event):
@@ -75,6 +83,7 @@ class Run(Aggregate):
     """A run of something: what every run counts and times, whoever orchestrates it.
 
     Times are the transitions' own; `total_run_time` is in seconds and leaves out the state the run is in now.
+    `payload_key` is the key its payload is sealed under, if it is; once it `is_erased`, there is no payload any more.
     A run in an archive, whose id `archive_id` is, counts as deleted.
     """
 
@@ -83,9 +92,11 @@ class Run(Aggregate):
         "archive_id",
         "end_time",
         "expected_start_time",
+        "is_erased",
         "last_refusal",
         "name",
         "next_scheduled_start_time",
+        "payload_key",
         "run_count",
         "slots",
         "start_time",
@@ -109,6 +120,8 @@ class Run(Aggregate):
         self.next_scheduled_start_time: datetime | None = None
         self.last_refusal: TransitionRefused | None = None
         self.slots: dict[UUID, UUID] = {}
+        self.payload_key: UUID | None = None
+        self.is_erased = False
         self.archive_id: UUID | None = None
         self._was_deleted = False
 
@@ -141,6 +154,15 @@ class Run(Aggregate):
             self.start_time = at
         self.end_time = at if state.is_terminal else None
         self.state = state
+
+    def forget_payload(self) -> None:
+        """Let go of all that people put into the run."""
+        self.is_erased = True
+        self.state = self.state and without_payload(self.state)
+
+    def kept(self, state: State) -> State:
+        """A state as a run keeps it: without its payload once that of the run was erased."""
+        return without_payload(state) if self.is_erased else state
 
     def fold(self, event: Event) -> None:
         match event:

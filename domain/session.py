@@ -10,6 +10,7 @@ from domain.commands.command import Caller
 from domain.errors import IdTaken, NotFound
 from domain.events import Event
 from domain.keys import Key
+from domain.payloads import without_payload
 from domain.run import Run, TransitionRefused
 from domain.states import State
 
@@ -42,10 +43,12 @@ class Session:
     Nothing of it touches an aggregate until the ledger settles the command; then all of it does. `now` is the time of
     the decision, for every event of the command. `peek` gives any aggregate by its id, also a deleted one.
     `ended` are the holdings that its events end, by limit, and `slots_freed` how many slots that frees.
+    `seals` says that payload of new runs is sealed.
     """
 
-    def __init__(self, caller: Caller, now: datetime, view: View) -> None:
+    def __init__(self, caller: Caller, now: datetime, view: View, *, seals: bool = False) -> None:
         self.caller = caller
+        self._seals = seals
         self.now = now
         self.ids_under = view.ids_under
         self.prefetch = view.prefetch
@@ -82,6 +85,10 @@ class Session:
             raise IdTaken(kind.kind, id)
         return kind(id)
 
+    def payload_key(self, id: UUID) -> UUID | None:
+        """The key under which the payload of a new run is to be sealed: one of the run's own, if at all."""
+        return id if self._seals else None
+
     def id_of(self, key: Key) -> UUID | None:
         """The aggregate that a natural key stands for."""
         return self.keys[key] if key in self.keys else self._view.id_of(key)
@@ -97,7 +104,7 @@ class Session:
         self.keys[key] = None
 
     def record(self, aggregate: Aggregate, kind: type[E], **facts: Any) -> E:
-        """Say that something happened to the aggregate."""
+        """Say that something happened to the aggregate; of a run that was erased, without payload."""
         event = self._event(aggregate, kind, facts)
         self._versions[aggregate.id] = event.originator_version
         self.touched[aggregate.id] = aggregate
@@ -121,7 +128,7 @@ class Session:
         self.touched.clear()
 
     def _event(self, aggregate: Aggregate, kind: type[E], facts: dict[str, Any]) -> E:
-        return kind(
+        event = kind(
             originator_id=aggregate.id,
             originator_version=self._versions.get(aggregate.id, aggregate.version) + 1,
             recorded_at=self.now,
@@ -130,3 +137,4 @@ class Session:
             traceparent=self.caller.traceparent,
             **facts,
         )
+        return without_payload(event) if isinstance(aggregate, Run) and aggregate.is_erased else event

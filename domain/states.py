@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.payloads import Payload
 from domain.times import Time
 
 
@@ -68,8 +69,8 @@ class State(BaseModel):
     type: StateType
     name: str
     timestamp: Time
-    message: str | None = None
-    data: Any = None
+    message: Annotated[str | None, Payload()] = None
+    data: Annotated[Any, Payload()] = None
     state_details: StateDetails = Field(default_factory=StateDetails)
 
     @property

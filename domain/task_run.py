@@ -11,7 +11,8 @@ from domain import keys
 from domain.events import Event, Upcaster
 from domain.flow import Labels
 from domain.keys import Key
-from domain.run import Archived, Restored, Run, StateSet, TransitionRefused
+from domain.payloads import without_payload
+from domain.run import Archived, PayloadErased, Restored, Run, StateSet, TransitionRefused
 from domain.run_policy import TaskRunPolicy
 from domain.states import State, StateType
 from domain.times import Time
@@ -86,7 +87,8 @@ def _with_flow_of_labels(facts: dict[str, Any]) -> dict[str, Any]:
 class TaskRunCreated(TaskRunFacts, Event):
     """A task run came to be; `reported` says that its client orchestrates it and only reports its states.
 
-    `flow_id` is the flow of its flow run, which never changes.
+    `flow_id` is the flow of its flow run, which never changes. `payload_key` is the key under which its payload is
+    sealed, if it is; `payload_erased` says that the payload of its flow run had been erased by then.
     """
 
     TOPIC: ClassVar[str] = "TaskRun.Created"
@@ -95,6 +97,8 @@ class TaskRunCreated(TaskRunFacts, Event):
 
     reported: bool = False
     flow_id: UUID | None = None
+    payload_key: UUID | None = None
+    payload_erased: Literal[True] | None = None
 
 
 class TaskRunStateSet(StateSet):
@@ -152,6 +156,10 @@ class TaskRunUpdated(Event):
 
 class TaskRunDeleted(Event):
     TOPIC: ClassVar[str] = "TaskRun.Deleted"
+
+
+class TaskRunPayloadErased(PayloadErased):
+    TOPIC: ClassVar[str] = "TaskRun.PayloadErased"
 
 
 class TaskRunArchived(Archived):
@@ -261,6 +269,8 @@ class TaskRun(Run):
                 self.take_over(event, TaskRunFacts.model_fields)
                 self.reported = event.reported
                 self.flow_id = event.flow_id
+                self.payload_key = event.payload_key
+                self.is_erased = event.payload_erased is True
             case TaskRunTransitionRefused():
                 pass
             case TaskRunUpdated():
@@ -274,8 +284,14 @@ class TaskRun(Run):
                 self.hand_out = None
             case TaskRunDeleted():
                 self.deleted = True
+            case TaskRunPayloadErased():
+                self.forget_payload()
             case _:
                 super().fold(event)
+
+    def forget_payload(self) -> None:
+        super().forget_payload()
+        self.tips = {id: (without_payload(state), counters) for id, (state, counters) in self.tips.items()}
 
     def _take_report(self, event: TaskRunStateReported) -> None:
         """The current state is the newest report that no other known report follows.

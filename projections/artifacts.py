@@ -65,6 +65,7 @@ INSERT INTO telemetry.artifact_keys (id, key, short_key, latest_id, created, upd
 VALUES (%(key_id)s, %(key)s, %(short_key)s, %(id)s, now(), now())
 ON CONFLICT (short_key) DO UPDATE SET latest_id = excluded.latest_id, updated = excluded.updated
 """
+RUNS_OF_ARTIFACT = "SELECT flow_run_id, task_run_id FROM telemetry.artifacts WHERE id = %s"
 DELETE_ARTIFACT = "DELETE FROM telemetry.artifacts WHERE id = %s"
 PREVIOUS_BECOMES_LATEST = """
 UPDATE telemetry.artifact_keys SET updated = now(), latest_id = previous.id
@@ -136,6 +137,11 @@ async def update_artifact(connection: AsyncConnection, id: UUID, changes: Artifa
     )
     changed = await connection.execute(statement, [*given.values(), id])
     return changed.rowcount > 0
+
+
+async def runs_of_artifact(connection: AsyncConnection, id: UUID) -> tuple[UUID | None, ...]:
+    """The runs that an artifact is of."""
+    return await (await connection.execute(RUNS_OF_ARTIFACT, [id])).fetchone() or ()
 
 
 async def delete_artifact(connection: AsyncConnection, id: UUID) -> bool:

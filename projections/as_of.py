@@ -58,21 +58,25 @@ class Moment:
     time: datetime | None = None
 
 
-async def read_as_of(connection: AsyncConnection, kind: type[Aggregate], id: UUID, moment: Moment) -> bytes | None:
+async def read_as_of(
+    connection: AsyncConnection, kind: type[Aggregate], id: UUID, moment: Moment, mapper: EventMapper | None = None
+) -> bytes | None:
     """The document of one thing as of a moment; None where there was none of that kind and id by then."""
-    found = await aggregates_as_of(connection, [id], moment)
+    found = await aggregates_as_of(connection, [id], moment, mapper)
     aggregate = found.get(id)
     if not isinstance(aggregate, kind) or aggregate.deleted:
         return None
     return (await documents_as_of(connection, [aggregate], moment))[0]
 
 
-async def aggregates_as_of(connection: AsyncConnection, ids: Sequence[UUID], moment: Moment) -> dict[UUID, Aggregate]:
+async def aggregates_as_of(
+    connection: AsyncConnection, ids: Sequence[UUID], moment: Moment, mapper: EventMapper | None = None
+) -> dict[UUID, Aggregate]:
     """The aggregates of these ids that had come to be by a moment, as they were then."""
     asked = {"ids": list(ids), "version": moment.version, "time": moment.time}
     rows = await (await connection.execute(STREAMS_AS_OF, asked)).fetchall()
     # Many events take their time; others want to be answered meanwhile.
-    return await asyncio.to_thread(_folded, rows)
+    return await asyncio.to_thread(_folded, rows, mapper or EventMapper())
 
 
 async def documents_as_of(connection: AsyncConnection, aggregates: Sequence[Aggregate], moment: Moment) -> list[bytes]:
@@ -102,8 +106,7 @@ async def _deployment_document(connection: AsyncConnection, deployment: Deployme
     return found[0].encode() if found else b""
 
 
-def _folded(rows: Sequence[tuple[UUID, int, str, str]]) -> dict[UUID, Aggregate]:
-    mapper = EventMapper()
+def _folded(rows: Sequence[tuple[UUID, int, str, str]], mapper: EventMapper) -> dict[UUID, Aggregate]:
     stored = (StoredEvent(id, version, topic, state.encode()) for id, version, topic, state in rows)
     return {
         UUID(str(id)): replay(mapper, UUID(str(id)), list(stream))

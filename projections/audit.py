@@ -85,13 +85,16 @@ async def read_events(
     return await (await connection.execute(EVENTS, asked)).fetchall()
 
 
-def page_of_events(kind: type[Aggregate], id: UUID, rows: list[StoredRow], *, after: int, limit: int) -> bytes:
+def page_of_events(
+    kind: type[Aggregate], id: UUID, rows: list[StoredRow], *, after: int, limit: int, mapper: EventMapper | None = None
+) -> bytes:
     """A page of events as JSON; `next_after` is the version behind which the next begins, null on the last page.
 
     `archived` says in which archive the events of which versions are, null where all are there.
     """
     after = max(after, rows[0][2] - 1) if rows and in_archive(rows) else after
-    page = [recorded for recorded in recorded_events(kind, id, rows) if recorded.event.originator_version > after]
+    told = recorded_events(kind, id, rows, mapper)
+    page = [recorded for recorded in told if recorded.event.originator_version > after]
     next_after = after + limit if len(page) > limit else None
     archived = None
     if page and in_archive(rows):
@@ -107,9 +110,11 @@ def in_archive(rows: Sequence[StoredRow]) -> bool:
     return len(rows) == 1 and rows[0][3].endswith(ARCHIVED)
 
 
-def recorded_events(kind: type[Aggregate], id: UUID, rows: Iterable[StoredRow]) -> Iterator[Recorded]:
+def recorded_events(
+    kind: type[Aggregate], id: UUID, rows: Iterable[StoredRow], mapper: EventMapper | None = None
+) -> Iterator[Recorded]:
     """Stored events, in order of their versions, with what they tell; what they hold is in today's shape."""
-    mapper, aggregate = EventMapper(), kind(id)
+    mapper, aggregate = mapper or EventMapper(), kind(id)
     for position, originator_id, version, topic, state, times, last_at in rows:
         event: Event = mapper.to_domain_event(StoredEvent(originator_id, version, topic, state.encode()))
         before = _state_of(aggregate)

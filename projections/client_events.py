@@ -1,5 +1,6 @@
 """Events that clients send of themselves. They are telemetry: no rule looks at them, and they go after some time."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,6 +14,12 @@ from pydantic_core import to_json
 from domain.times import Time
 
 RESOURCE_ID = "prefect.resource.id"
+
+PLAIN_LABELS = (RESOURCE_ID, "prefect.resource.role", "prefect.resource.name")
+"""The labels of things in events that say what they are and what they are called, and no more."""
+
+RUN = re.compile(r"prefect\.(?:flow|task)-run\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+"""The ids that runs have as resources."""
 
 LONGEST_NAME = 2000
 """Bytes of a name of an event or of a thing; an index entry has room for no more than some 2,700."""
@@ -65,6 +72,21 @@ class ClientEvent(BaseModel):
     related: list[Annotated[dict[str, str], AfterValidator(_named)]] = []
     payload: dict[str, Any] = Field(default_factory=dict)
     follows: UUID | None = None
+
+
+def runs_of(event: ClientEvent) -> set[UUID]:
+    """The runs that an event has to do with."""
+    named = (RUN.fullmatch(labels.get(RESOURCE_ID, "")) for labels in (event.resource, *event.related))
+    return {UUID(found[1]) for found in named if found is not None}
+
+
+def bare(event: ClientEvent) -> ClientEvent:
+    """An event without what people put into it: what happened to which things, and when."""
+    resource, *related = (
+        {name: value for name, value in labels.items() if name in PLAIN_LABELS}
+        for labels in (event.resource, *event.related)
+    )
+    return event.model_copy(update={"payload": {}, "resource": resource, "related": related})
 
 
 async def write_client_events(connection: AsyncConnection, events: Sequence[ClientEvent]) -> None:

@@ -53,6 +53,7 @@ def project_streams(
     *,
     schema: str = READ,
     tables: Container[str] = frozenset(_BY_NAME),
+    mapper: EventMapper | None = None,
 ) -> int:
     """Write the rows of all streams whose ids are `first` or later and before `behind`; give the number of events.
 
@@ -62,7 +63,10 @@ def project_streams(
     number = 0
     with read_from.cursor("streams", binary=True) as cursor:
         cursor.execute(_STREAMS, {"first": first, "behind": behind})
-        streams = (list(stream) for _, stream in groupby(_decoded(cursor), key=attrgetter("originator_id")))
+        streams = (
+            list(stream)
+            for _, stream in groupby(_decoded(cursor, mapper or EventMapper()), key=attrgetter("originator_id"))
+        )
         # Streams are let go of one by one: to have many in memory took as long again as to fold them.
         for first_of_some in streams:
             rows: dict[str, list[Row]] = {}
@@ -75,8 +79,8 @@ def project_streams(
     return number
 
 
-def _decoded(cursor: ServerCursor) -> Iterator[Event]:
-    decode = EventMapper().to_domain_event
+def _decoded(cursor: ServerCursor, mapper: EventMapper) -> Iterator[Event]:
+    decode = mapper.to_domain_event
     while rows := cursor.fetchmany(FETCHED_AT_ONCE):
         for columns in rows:
             yield decode(StoredEvent(*columns))

@@ -8,8 +8,10 @@ from uuid import UUID
 from eventsourcing.persistence import StoredEvent
 from psycopg import AsyncConnection
 
-PLACE = """
-SELECT ledger_id, position, attempts, failing_since, retry_at FROM telemetry.followers WHERE name = %s
+STANDING = """
+SELECT identity.id, coalesce((SELECT max(last_position) FROM ledger.seals), 0),
+       ledger_id, position, attempts, failing_since, retry_at
+FROM ledger.identity LEFT JOIN telemetry.followers ON name = %s
 """
 
 BEGIN = """
@@ -59,9 +61,22 @@ class Place:
     failing_since: datetime | None
     retry_at: datetime | None
 
+    def at(self, position: int) -> "Place":
+        """The place behind another event, with nothing failed."""
+        return Place(self.ledger_id, position, 0, None, None)
+
     def waits(self, now: datetime) -> bool:
         """Whether it is too early to try again what failed."""
         return self.retry_at is not None and now < self.retry_at
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which ledger this is, the position of its head, and where a follower stands; None where it has never begun."""
+
+    ledger_id: UUID
+    head: int
+    place: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +102,13 @@ class Entry:
     stored: StoredEvent
 
 
-async def read_place(connection: AsyncConnection, name: str) -> Place | None:
-    """Where a follower stands, or None where it has never begun."""
-    row = await (await connection.execute(PLACE, [name])).fetchone()
-    return None if row is None else Place(*row)
+async def read_standing(connection: AsyncConnection, name: str) -> Standing:
+    """Where the log and a follower of it stand. One query, for it is asked all the time."""
+    row = await (await connection.execute(STANDING, [name])).fetchone()
+    if row is None:
+        raise LookupError("The ledger has no identity")
+    ledger_id, head, *place = row
+    return Standing(ledger_id, head, None if place[0] is None else Place(*place))
 
 
 async def begin(connection: AsyncConnection, name: str, ledger_id: UUID, position: int, now: datetime) -> None:

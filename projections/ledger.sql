@@ -7,6 +7,8 @@ CREATE TABLE IF NOT EXISTS ledger.identity (
     id       uuid    NOT NULL DEFAULT gen_random_uuid()
 );
 INSERT INTO ledger.identity DEFAULT VALUES ON CONFLICT DO NOTHING;
+-- Which key store has the keys that payload is sealed with, if any is: no other may be taken for it.
+ALTER TABLE ledger.identity ADD COLUMN IF NOT EXISTS key_store uuid;
 
 -- Positions are given under the ledger lock as last + 1, so they have no gaps. `state` is the event's JSON as it was written.
 CREATE TABLE IF NOT EXISTS ledger.events (

@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from domain.deployment import DeploymentCreated
 from domain.events import Event, EventMapper
 from domain.flow_run import FlowRunCreated, FlowRunUpdated
+from domain.payloads import ErasedKeys
 from domain.task_run import TaskRunCreated
 from domain.transitions import transition_of
 from projections.audit import STATE_TOPICS, shared_fields, transition_fields
@@ -130,7 +131,11 @@ class Window:
 
 
 async def read_window(
-    connection: AsyncConnection, after: int, wanted: Wanted = EVERYTHING, limit: int = EVENTS_AT_ONCE
+    connection: AsyncConnection,
+    after: int,
+    wanted: Wanted = EVERYTHING,
+    limit: int = EVENTS_AT_ONCE,
+    mapper: EventMapper | None = None,
 ) -> Window:
     """The next wanted events behind a position, at most `limit`; where few are wanted it may hold none of them yet."""
     row = await (await connection.execute(HEAD, prepare=True)).fetchone()
@@ -160,7 +165,7 @@ async def read_window(
     bodies = {"positions": list(chosen), "state_topics": STATE_TOPICS, "transition_topics": TRANSITION_TOPICS}
     rows = await (await connection.execute(BODIES, bodies, prepare=True)).fetchall()
     # Many events take their time; others want to be answered meanwhile.
-    return Window(ledger_id, head, until, await asyncio.to_thread(_entries, rows, chosen))
+    return Window(ledger_id, head, until, await asyncio.to_thread(_entries, rows, chosen, mapper or EventMapper()))
 
 
 class _Subjects:
@@ -169,7 +174,8 @@ class _Subjects:
     def __init__(self, rows: Iterable[tuple[int, UUID, int, str, str]]) -> None:
         self._known: dict[UUID, Subject] = {}
         self._tags: dict[UUID, list[tuple[int, frozenset[str]]]] = {}
-        mapper = EventMapper()
+        # None of that is payload.
+        mapper = EventMapper(ErasedKeys())
         for position, id, version, topic, state in rows:
             self._take(position, mapper.to_domain_event(StoredEvent(id, version, topic, state.encode())))
 
@@ -208,8 +214,7 @@ async def _read_subjects(connection: AsyncConnection, ids: set[UUID], until: int
     return await asyncio.to_thread(_Subjects, rows)
 
 
-def _entries(rows: Iterable[Sequence[Any]], subjects: dict[int, Subject]) -> list[Entry]:
-    mapper = EventMapper()
+def _entries(rows: Iterable[Sequence[Any]], subjects: dict[int, Subject], mapper: EventMapper) -> list[Entry]:
     entries = []
     for position, id, version, topic, state, before_version, before_topic, before in rows:
         event: Event = mapper.to_domain_event(StoredEvent(id, version, topic, state.encode()))

@@ -107,10 +107,14 @@ class PageQuery:
         self._sort = sort
         self._page = page
 
+    async def documents(self, connection: AsyncConnection) -> list[bytes]:
+        """The documents of the page as of now, each by itself."""
+        return [row[0] for row in await self._query.rows(connection)]
+
     async def read(self, connection: AsyncConnection) -> Listed:
         """The page as of now."""
         rows = await self._query.rows(connection)
-        documents = _array([row[0] for row in rows])
+        documents = array_of([row[0] for row in rows])
         is_full = 0 < len(rows) == self._page.limit
         return Listed(documents, _encoded(self._sort, *rows[-1][1:]) if self._page.by_cursor and is_full else None)
 
@@ -118,6 +122,13 @@ class PageQuery:
 async def read_page(connection: AsyncConnection, source: Source, where: Condition, sort: Sort, page: Page) -> Listed:
     """One page of a list. Raises what `PageQuery` does."""
     return await PageQuery(source, where, sort, page).read(connection)
+
+
+async def read_documents(
+    connection: AsyncConnection, source: Source, where: Condition, sort: Sort, page: Page
+) -> list[bytes]:
+    """The documents of one page, for who has to look at them before they are put together."""
+    return await PageQuery(source, where, sort, page).documents(connection)
 
 
 def json_array(rows: sql.Composable) -> sql.Composed:
@@ -179,7 +190,8 @@ def _decoded(cursor: str) -> tuple[str, str | None, UUID]:
         raise UnusableCursor("The cursor is none that a list gave.") from error
 
 
-def _array(documents: list[bytes]) -> bytes:
+def array_of(documents: list[bytes]) -> bytes:
+    """Documents as a JSON array; the list is used up."""
     # Joined with its brackets: every further copy of a long list costs as much as finding some of its documents.
     if not documents:
         return b"[]"

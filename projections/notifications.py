@@ -82,9 +82,10 @@ SET status = %(status)s, next_attempt_at = %(next_attempt_at)s, failures = %(fai
 END_INTERRUPTED = """
 WITH ended AS (
     UPDATE telemetry.notification_attempts SET finished = %(now)s, outcome = 'unknown', error = %(error)s
-    WHERE finished IS NULL
+    WHERE finished IS NULL AND notification_id <> ALL(%(under_way)s)
 )
-UPDATE telemetry.notifications SET status = 'queued', next_attempt_at = %(now)s WHERE status = 'sending'
+UPDATE telemetry.notifications SET status = 'queued', next_attempt_at = %(now)s
+WHERE status = 'sending' AND id <> ALL(%(under_way)s)
 """
 
 REDELIVER = """
@@ -101,7 +102,7 @@ DELETE FROM telemetry.notifications WHERE id IN (
 )
 """
 
-INTERRUPTED = "The process that sent it ended meanwhile"
+INTERRUPTED = "Who sent it could not note how that ended"
 
 IS_KNOWN = """
 SELECT EXISTS (SELECT FROM telemetry.notifications WHERE policy_id = %(id)s)
@@ -228,9 +229,12 @@ async def finish(
     await connection.execute(FINISH, asked)
 
 
-async def end_interrupted(connection: AsyncConnection, now: datetime) -> None:
-    """Queue anew what another process was sending when it ended: whether that arrived nobody knows."""
-    await connection.execute(END_INTERRUPTED, {"now": now, "error": INTERRUPTED})
+async def end_interrupted(connection: AsyncConnection, now: datetime, under_way: Iterable[UUID] = ()) -> None:
+    """Queue anew what is being sent by nobody any more, that is all but what is `under_way`.
+
+    Whether it arrived nobody knows: who sent it ended before that could be noted.
+    """
+    await connection.execute(END_INTERRUPTED, {"now": now, "error": INTERRUPTED, "under_way": list(under_way)})
 
 
 async def redeliver(connection: AsyncConnection, id: UUID, now: datetime) -> str | None:

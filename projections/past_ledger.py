@@ -18,7 +18,7 @@ from domain.events import Event, EventMapper
 from domain.keys import Key
 from domain.result_cache import CachedResult
 from domain.states import State
-from domain.task_run import TaskRunStateSet
+from domain.task_run import TaskRun, TaskRunStateSet
 from projections.audit import kind_of
 
 STREAM = """
@@ -48,10 +48,10 @@ ENDED_ON_THE_WAY = frozenset({"expired", "holder ended"})
 class PastLedger:
     """A view (see `domain.session.View`) of what stood in a ledger before `position`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, mapper: EventMapper | None = None) -> None:
         self.position = 0
         self._connection = connection
-        self._mapper = EventMapper()
+        self._mapper = mapper or EventMapper()
         self._aggregates: dict[UUID, Aggregate] = {}
         self._fresh: set[UUID] = set()
         self._limits: dict[Key, list[UUID]] = {}
@@ -106,7 +106,12 @@ class PastLedger:
         states.sort(key=lambda event: (event.recorded_at, event.originator_version, event.originator_id), reverse=True)
         for event in states:
             run = self.load(event.originator_id)
-            if run is not None and not run.deleted and CachedResult(event.originator_id, event.state).holds(at):
+            # The result of a run that was erased is served no more; see `projections.projectors`.
+            if (
+                isinstance(run, TaskRun)
+                and not (run.deleted or run.is_erased)
+                and CachedResult(event.originator_id, event.state).holds(at)
+            ):
                 return event.state
         return None
 

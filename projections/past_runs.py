@@ -12,6 +12,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, sql
 
+from domain.events import EventMapper
 from projections.as_of import Moment, aggregates_as_of, documents_as_of
 from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter
 from projections.filters.condition import Condition, Operator, compare, exists, joined
@@ -49,7 +50,13 @@ async def count_past_flow_runs(connection: AsyncConnection, time: datetime, **fi
 
 
 async def read_past_flow_runs(
-    connection: AsyncConnection, time: datetime, *, limit: int, offset: int = 0, **filters: Unpack[Filters]
+    connection: AsyncConnection,
+    time: datetime,
+    *,
+    limit: int,
+    offset: int = 0,
+    mapper: EventMapper | None = None,
+    **filters: Unpack[Filters],
 ) -> bytes:
     """The documents of the flow runs that fitted at a time, as they were, newest first. Raises NotKnownOfThePast."""
     going_on = _going_on(time, filters)
@@ -60,7 +67,7 @@ async def read_past_flow_runs(
     rows = await (await connection.execute(statement, values, prepare=False)).fetchall()
     ids: list[UUID] = [row[0] for row in rows]
     moment = Moment(time=time)
-    found = await aggregates_as_of(connection, ids, moment)
+    found = await aggregates_as_of(connection, ids, moment, mapper)
     # Whoever empties the ledger meanwhile takes runs away.
     there = [found[id] for id in ids if id in found]
     return b"[%s]" % b",".join(await documents_as_of(connection, there, moment))

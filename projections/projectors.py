@@ -2,12 +2,16 @@
 
 A row is a function of one stream: of the aggregate that its events add up to, or, for the history of states and for
 inputs, of one event. Names of other things are joined when rows are read, never copied into them.
+
+The rows of a run whose payload was erased are made of its events without payload, whether or not the key is there yet.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from eventsourcing.persistence import StoredEvent
 
 from domain.aggregate import Aggregate
 from domain.block_document import BlockDocument
@@ -15,12 +19,13 @@ from domain.block_schema import BlockSchema
 from domain.block_type import BlockType
 from domain.concurrency_limit import ConcurrencyLimit
 from domain.deployment import Deployment
-from domain.events import Event
+from domain.events import Event, EventMapper
 from domain.flow import Flow
 from domain.flow_run import FlowRun, FlowRunInputDeleted, FlowRunInputWritten, FlowRunStateSet
 from domain.keys import short
 from domain.notification_policy import NotificationPolicy
-from domain.run import Run
+from domain.payloads import ErasedKeys, without_payload
+from domain.run import PayloadErased, Run
 from domain.saved_search import SavedSearch
 from domain.states import State, StateType
 from domain.task_run import TaskRun, TaskRunStateReported, TaskRunStateSet
@@ -91,9 +96,21 @@ OUTLIVE_THEIR_STREAM = frozenset({FLOW_RUN_INTERVALS.name})
 """The tables whose rows stay when what they are of is deleted, for they are asked what was. In an archive, all goes."""
 
 
+MADE_OF_WHOLE_STREAMS = frozenset(
+    {FLOW_RUN_STATES, FLOW_RUN_INPUTS, FLOW_RUN_INTERVALS, TASK_RUN_STATES, CACHED_RESULTS}
+)
+"""The tables that hold several rows of a run: they are all made anew where it is looked at all its events again."""
+
+
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
-    """The row changes that follow from events, given their aggregates as they stand after all of them."""
+    """The row changes that follow from events, given their aggregates as they stand after all of them.
+
+    Where they tell of an erasure, all events of the stream must be among them (`with_whole_streams`).
+    """
     changes, events = RowChanges(), list(events)
+    aggregates = list(aggregates)
+    if erased := [run for run in aggregates if isinstance(run, Run) and run.is_erased]:
+        events = _without_payload(changes, erased, events)
     deleted: set[UUID] = set()
     rewritten = {event.originator_id for event in events if type(event) is FlowRunInputDeleted}
     first = {event.originator_id: event.originator_version for event in reversed(events)}
@@ -125,6 +142,47 @@ def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChan
         if (project_event := _OF_EVENTS.get(kind)) is not None:
             project_event(changes, event)
     return changes
+
+
+def with_whole_streams(
+    events: Sequence[Event], read: Callable[[Iterable[UUID]], Mapping[UUID, Sequence[StoredEvent]]]
+) -> Sequence[Event]:
+    """The events; of streams in which payload is erased all that there are, for all their rows are made anew.
+
+    `read` gives the events that are stored already, by stream. Their payload is not looked at.
+    """
+    erased = {event.originator_id for event in events if isinstance(event, PayloadErased)}
+    if not erased:
+        return events
+    decode = EventMapper(ErasedKeys()).to_domain_event
+    first: dict[UUID, int] = {}
+    for event in events:
+        first.setdefault(event.originator_id, event.originator_version)
+    earlier: list[Event] = [
+        event
+        for stored in read(erased).values()
+        for event in map(decode, stored)
+        if event.originator_version < first[event.originator_id]
+    ]
+    return [*earlier, *events]
+
+
+def _without_payload(changes: RowChanges, erased: list[Run], events: list[Event]) -> list[Event]:
+    """The events, those of erased runs without payload and without a result for others; rows made of it before go."""
+    just_erased = {event.originator_id for event in events if isinstance(event, PayloadErased)}
+    for run in erased:
+        if run.id in just_erased:
+            for table in TABLES_OF[type(run)]:
+                if table in MADE_OF_WHOLE_STREAMS:
+                    changes.remove(table, run.id)
+    ids = {run.id for run in erased}
+    return [_erased(event) if event.originator_id in ids else event for event in events]
+
+
+def _erased(event: Event) -> Event:
+    if isinstance(event, TaskRunStateSet) and event.caches_result:
+        event = event.model_copy(update={"caches_result": None})
+    return without_payload(event)
 
 
 def row_of(aggregate: Aggregate) -> Row:

@@ -31,10 +31,14 @@ NO_POSITION_LIMIT = 2**63 - 1
 
 
 class PostgresLedgerRecorder(LedgerRecorder):
-    """A ledger in a PostgreSQL database whose schemas exist. One instance a thread."""
+    """A ledger in a PostgreSQL database whose schemas exist. One instance a thread.
 
-    def __init__(self, connection: LedgerConnection) -> None:
+    `mapper` reads events that were decided elsewhere.
+    """
+
+    def __init__(self, connection: LedgerConnection, mapper: EventMapper | None = None) -> None:
         self._connection = connection
+        self.mapper = mapper or EventMapper()
         self._seen: int | None = None
         self._identity: UUID | None = None
 
@@ -98,7 +102,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append events that were decided elsewhere, with their keys, rows and seal; their positions are returned."""
         with _LockedTransaction(self) as transaction:
-            return append(transaction, stored_events)
+            return append(transaction, stored_events, self.mapper)
 
     def select_events(
         self,
@@ -142,9 +146,10 @@ class PostgresLedgerRecorder(LedgerRecorder):
         raise NotSupportedError("This store does not push events: read them by position with select_notifications")
 
 
-def append(transaction: PostgresTransaction, stored_events: Sequence[StoredEvent]) -> Sequence[int]:
+def append(
+    transaction: PostgresTransaction, stored_events: Sequence[StoredEvent], mapper: EventMapper
+) -> Sequence[int]:
     """Append events that were decided elsewhere, with their keys, rows and seal; give their positions."""
-    mapper = EventMapper()
     events = [mapper.to_domain_event(stored) for stored in stored_events]
     before = transaction.streams({event.originator_id for event in events})
     streams: dict[UUID, list[StoredEvent]] = {id: list(stored) for id, stored in before.items()}

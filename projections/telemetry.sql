@@ -19,6 +19,8 @@ CREATE INDEX IF NOT EXISTS logs_task_run ON telemetry.logs (task_run_id, timesta
 -- before its own have ended, so that none is passed over.
 ALTER TABLE telemetry.logs ADD COLUMN IF NOT EXISTS written_by xid8 NOT NULL DEFAULT pg_current_xact_id();
 CREATE INDEX IF NOT EXISTS logs_written_by ON telemetry.logs (written_by);
+-- The key that the message is encrypted with, as base64, if it is.
+ALTER TABLE telemetry.logs ADD COLUMN IF NOT EXISTS sealed_under uuid;
 -- The newest lines of all runs.
 CREATE INDEX IF NOT EXISTS logs_timestamp ON telemetry.logs (timestamp);
 

@@ -31,7 +31,7 @@ from projections import statements
 from projections.block_schema_document import SCHEMA_DOCUMENT
 from projections.documents import with_estimates, with_queue
 from projections.limit_documents import DEPLOYMENT_DOCUMENT, LIMIT_DOCUMENT
-from projections.projectors import document_of, project
+from projections.projectors import document_of, project, with_whole_streams
 from projections.row_statements import as_json, as_one, row_parts, take_away
 from projections.rows import Row
 from projections.schema import LEDGER_LOCK, shape
@@ -191,7 +191,8 @@ class PostgresTransaction:
         last = self.last_position + len(batch.stored)
         events = list(starmap(_event_row, enumerate(batch.stored, first)))
         hash = seal(self.last_hash, batch.stored)
-        changes = project(batch.aggregates.values(), [*batch.brought_back, *batch.events])
+        written_now = with_whole_streams(batch.events, self.streams)
+        changes = project(batch.aggregates.values(), [*batch.brought_back, *written_now])
         take_away(self._cursor, changes)
         values = [as_json(events), first, last, batch.recorded_at, hash, *map(as_json, changes.written.values())]
         self._cursor.execute(append_and_upsert(tuple(changes.written)), values, prepare=True)

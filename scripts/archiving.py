@@ -19,7 +19,7 @@ from api.database import Database, DatabaseUnusable, open_ledger
 from api.embedded.directories import default_data_directory
 from api.serving.logs import configure_logging
 from api.settings import Settings
-from domain.errors import ForeignShape, StoreUnavailable
+from domain.errors import ForeignShape, PayloadKeyMissing, PayloadKeysMissing, StoreUnavailable
 from domain.recording import UnwritableBatch
 from projections.archive.archiving import Archiver, Outcome, Plan, plan
 from projections.archive.filling import WrittenMeanwhile
@@ -47,6 +47,8 @@ REFUSALS = (
     DatabaseUnusable,
     ForeignShape,
     NotForThisLedger,
+    PayloadKeyMissing,
+    PayloadKeysMissing,
     StoreUnavailable,
     UnwritableBatch,
     WrittenMeanwhile,
@@ -121,7 +123,7 @@ def restore(
             raise typer.Exit(DONE)
         _agree(yes, "Restore these?")
         with progress() as report:
-            moved = Restorer(database.conninfo, _actor("restore"), _now, report).restore(directory)
+            moved = Restorer(database.conninfo, _actor("restore"), _now, report, settings.keys_at).restore(directory)
         _tell_restored(moved, json=json)
     raise typer.Exit(SOME_LEFT if moved.left else DONE)
 

@@ -10,6 +10,7 @@ from api.server import serve as serve_api
 from api.version import VERSION
 from scripts.archiving import archive, restore
 from scripts.benchmarking.command import app as benchmark
+from scripts.erasure import erase
 from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
 from scripts.rebuilding import rebuild_projections
 from scripts.replaying.command import replay_run
@@ -52,6 +53,7 @@ app.command()(verify_ledger)
 app.command()(rebuild_projections)
 app.command()(archive)
 app.command()(restore)
+app.command()(erase)
 
 
 def main() -> None:

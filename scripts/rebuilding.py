@@ -57,7 +57,7 @@ def rebuild_projections(
     url = SecretStr(database_url) if database_url is not None else None
     settings = read_settings(data_dir=data_dir, database_url=url)
     configure_logging("warning")
-    plan = Plan(jobs or os.cpu_count() or 1, _tables(only), verify, swap)
+    plan = Plan(jobs or os.cpu_count() or 1, _tables(only), verify, swap, settings.keys_at)
     try:
         with open_ledger(settings) as database, progress() as report:
             rebuilt = rebuild(database.conninfo, plan, report)

@@ -76,7 +76,12 @@ def verify_ledger(
             make_room_for_archives(database.conninfo)
             files = [Inspection((FILES,), CheckFiles(directory)) for directory in archive or ()]
             report = verify(
-                database.conninfo, jobs=jobs, expected=expected, inspections=[*INSPECTIONS, *files], progress=tell
+                database.conninfo,
+                jobs=jobs,
+                expected=expected,
+                inspections=[*INSPECTIONS, *files],
+                progress=tell,
+                keys=settings.keys_at,
             )
         if json is not None:
             _write(json, report)

@@ -29,17 +29,17 @@ UNION ALL SELECT position, originator_id, originator_version FROM ledger.archive
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def check_ledger(conninfo: str) -> int:
+def check_ledger(conninfo: str, mapper: EventMapper | None = None) -> int:
     """Assert that positions and versions are contiguous, seals intact, keys and read rows what the events make.
 
-    Gives the number of events.
+    Gives the number of events, which `mapper` reads.
     """
     with psycopg.connect(conninfo) as connection:
         stored = stored_events(connection)
         check_positions(connection)
         check_seals(connection)
-        assert claimed_keys(connection) == keys_held(stored)
-        assert live_rows(connection) == rebuilt_rows(stored)
+        assert claimed_keys(connection) == keys_held(stored, mapper)
+        assert live_rows(connection) == rebuilt_rows(stored, mapper)
     check_counts(conninfo)
     return len(stored)
 
@@ -111,17 +111,19 @@ def claimed_keys(connection: psycopg.Connection) -> dict[Key, UUID]:
     return {(kind, key): id for kind, key, id in connection.execute("SELECT kind, key, id FROM ledger.keys")}
 
 
-def keys_held(stored: list[StoredEvent]) -> dict[Key, UUID]:
+def keys_held(stored: list[StoredEvent], mapper: EventMapper | None = None) -> dict[Key, UUID]:
     """The natural keys that live aggregates hold; no two hold the same."""
-    held = [(key, aggregate.id) for aggregate, _ in streams(stored) for key in held_keys(aggregate)]
+    held = [(key, aggregate.id) for aggregate, _ in streams(stored, mapper) for key in held_keys(aggregate)]
     keys = dict(held)
     assert len(keys) == len(held)
     return keys
 
 
-def streams(stored: list[StoredEvent]) -> Iterator[tuple[Aggregate, list[StoredEvent]]]:
+def streams(
+    stored: list[StoredEvent], mapper: EventMapper | None = None
+) -> Iterator[tuple[Aggregate, list[StoredEvent]]]:
     """Each aggregate and the events it is made of."""
-    mapper = EventMapper()
+    mapper = mapper or EventMapper()
     by_stream = sorted(stored, key=lambda event: (str(event.originator_id), event.originator_version))
     for id, stream in groupby(by_stream, key=lambda event: event.originator_id):
         one = list(stream)
@@ -138,11 +140,11 @@ def live_rows(connection: psycopg.Connection) -> Rows:
     return rows
 
 
-def rebuilt_rows(stored: list[StoredEvent]) -> Rows:
+def rebuilt_rows(stored: list[StoredEvent], mapper: EventMapper | None = None) -> Rows:
     """The rows that the events make when each stream is folded by itself."""
-    mapper = EventMapper()
+    mapper = mapper or EventMapper()
     rows: Rows = {table.name: [] for table in TABLES}
-    for aggregate, one in streams(stored):
+    for aggregate, one in streams(stored, mapper):
         events: list[Event] = [mapper.to_domain_event(event) for event in one]
         for name, made in project([aggregate], events).written.items():
             rows[name].extend(made)

@@ -51,11 +51,13 @@ class Contents:
         return as_json({**self.fields, "message": self.message})
 
 
-async def read_contents(connection: AsyncConnection, claimed: Claimed, sealer: Sealer, ui_url: str | None) -> Contents:
-    """What a notification says and where it goes. Raises Undeliverable and WrongKey."""
+async def read_contents(
+    connection: AsyncConnection, claimed: Claimed, sealer: Sealer, ui_url: str | None, mapper: EventMapper
+) -> Contents:
+    """What a notification says, by events that `mapper` reads, and where it goes. Raises Undeliverable and WrongKey."""
     policy = await _policy(connection, claimed.policy_id)
     then = await _policy(connection, claimed.policy_id, claimed.policy_version)
-    run = await _fold(connection, FlowRun, claimed.flow_run_id, version=claimed.flow_run_version)
+    run = await _fold(connection, FlowRun, claimed.flow_run_id, version=claimed.flow_run_version, mapper=mapper)
     if run is None or run.state is None:
         raise Undeliverable("The events of the run are no longer in the ledger.")
     flow = await _fold(connection, Flow, run.flow_id, position=claimed.position)
@@ -132,7 +134,8 @@ async def _fold(
     *,
     version: int = LAST_VERSION,
     position: int = LAST_POSITION,
+    mapper: EventMapper | None = None,
 ) -> Any:
     """The aggregate as of a version and a position; None where it has no events."""
     stream = await notifications.read_stream(connection, id, version=version, position=position)
-    return kind.replay(id, map(EventMapper().to_domain_event, stream)) if stream else None
+    return kind.replay(id, map((mapper or EventMapper()).to_domain_event, stream)) if stream else None

@@ -24,6 +24,7 @@ from api.notifications.contents import Undeliverable, read_contents
 from api.notifications.targets import UnusableTarget, parse_target, refuse_private, resolve
 from api.services.service import Tools
 from api.settings import Settings
+from domain.events import EventMapper
 from projections import notifications
 from projections.notifications import Claimed
 
@@ -71,19 +72,33 @@ def pause_behind(failures: int, settings: Settings, chance: Callable[[], float] 
 
 
 class Delivery:
-    """The rounds of one process, with the deliveries that are under way; these go on between rounds."""
+    """The rounds of one process, with the deliveries that are under way; these go on between rounds.
 
-    def __init__(self, sealing: Sealing, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    `mapper` gives what reads events once.
+    """
+
+    def __init__(
+        self,
+        sealing: Sealing,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        mapper: Callable[[], EventMapper] = EventMapper,
+    ) -> None:
         self._sealing = sealing
+        self._mapper = mapper
         self._clock = clock
         self._connection: AsyncConnection | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Claimed] = {}
+        self._in_doubt = False
         self._by_policy: Counter[UUID] = Counter()
         self._client: httpx.AsyncClient | None = None
 
     async def __call__(self, tools: Tools, now: datetime) -> str:
         if tools.connection is not self._connection:
             await self._take_over(tools.connection, now)
+        if self._in_doubt:
+            under_way = [claimed.id for claimed in self._under_way.values()]
+            await notifications.end_interrupted(tools.connection, now, under_way)
+            self._in_doubt = False
         loop = asyncio.get_running_loop()
         end, begun = loop.time() + ROUND_SECONDS, 0
         while True:
@@ -102,7 +117,7 @@ class Delivery:
         self._under_way.clear()
         self._by_policy.clear()
         await connection.execute("SET synchronous_commit = on")
-        await notifications.end_interrupted(connection, now)
+        self._in_doubt = True
         self._connection = connection
 
     async def _claim(self, connection: AsyncConnection) -> list[Claimed]:
@@ -114,17 +129,21 @@ class Delivery:
 
     def _begin(self, tools: Tools, claimed: Claimed) -> None:
         task = asyncio.create_task(self._deliver(tools, claimed))
-        self._under_way.add(task)
+        self._under_way[task] = claimed
         self._by_policy[claimed.policy_id] += 1
-        task.add_done_callback(lambda done: self._ended(done, claimed.policy_id))
+        task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None], policy_id: UUID) -> None:
-        if task in self._under_way:
-            self._under_way.discard(task)
-            self._by_policy[policy_id] -= 1
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        claimed = self._under_way.pop(task, None)
+        if claimed is None:
+            return
+        self._by_policy[claimed.policy_id] -= 1
         if not task.cancelled() and (failure := task.exception()) is not None:
-            # The attempt has no end in the books; whoever takes over makes another one.
-            log.warning("how a delivery ended was not noted", policy=str(policy_id), reason=type(failure).__name__)
+            # The attempt has no end in the books, so it is made again.
+            self._in_doubt = True
+            log.warning(
+                "how a delivery ended was not noted", notification=str(claimed.id), reason=type(failure).__name__
+            )
 
     async def _deliver(self, tools: Tools, claimed: Claimed) -> None:
         """Make one attempt and note how it ended."""
@@ -168,7 +187,7 @@ class Delivery:
     async def _attempt(self, tools: Tools, claimed: Claimed) -> Outcome:
         settings = tools.settings
         sealer = await self._sealing.sealer()
-        contents = await read_contents(tools.connection, claimed, sealer, settings.notifications_ui_url)
+        contents = await read_contents(tools.connection, claimed, sealer, settings.notifications_ui_url, self._mapper())
         target = parse_target(contents.url)
         allow_private = settings.notifications_allow_private_targets
         if await others.is_known(target) or not target.is_webhook:

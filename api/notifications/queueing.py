@@ -13,13 +13,14 @@ from psycopg import AsyncConnection
 from domain.events import Event, EventMapper
 from domain.flow_run import FlowRun, FlowRunStateSet
 from domain.notification_policy import POLICY_TOPICS, NotificationPolicy
+from domain.payloads import ErasedKeys
 from projections import notifications
 from projections.followers import Entry, Window
 from projections.notifications import Due
 
 NAME = "notifications"
 
-WIDTH = 1000
+WIDTH = 4000
 """How many positions are looked at in one transaction."""
 
 
@@ -31,7 +32,8 @@ class Queueing:
 
     def __init__(self, queued: Callable[[], None]) -> None:
         self._queued = queued
-        self._mapper = EventMapper()
+        # None of what it goes by is payload.
+        self._mapper = EventMapper(ErasedKeys())
         self._policies: dict[UUID, NotificationPolicy] = {}
         self._as_of: int | None = None
         self._queued_any = False

@@ -6,6 +6,7 @@ from api.answer import NO_CONTENT, Answer
 from api.call import Call
 from api.endpoint import Endpoints
 from api.errors import Refused
+from api.late_payload import erased_among, kept_artifact
 from api.routes.listing import RunFilters, page_of
 from domain.ids import new_id
 from projections import artifacts
@@ -41,7 +42,8 @@ class FilterLatestArtifacts(CountLatestArtifacts):
 
 @endpoints.add("POST", "/artifacts/", "Put up an artifact", body=ArtifactCreate, answers={201: "The new artifact"})
 async def create_artifact(call: Call, body: ArtifactCreate) -> Answer:
-    document = await call.services.reads.run(artifacts.write_artifact, body, new_id(), new_id())
+    kept = await kept_artifact(call.services.keys, body)
+    document = await call.services.reads.run(artifacts.write_artifact, kept, new_id(), new_id())
     return Answer(document, 201)
 
 
@@ -99,6 +101,9 @@ async def count_latest_artifacts(call: Call, body: CountLatestArtifacts) -> Answ
     answers={204: "Done", 404: NONE},
 )
 async def update_artifact(call: Call, body: ArtifactUpdate) -> Answer:
+    runs = await call.services.reads.run(artifacts.runs_of_artifact, call.id()) if call.services.keys else ()
+    if await erased_among(call.services.keys, runs):
+        return NO_CONTENT
     if not await call.services.reads.run(artifacts.update_artifact, call.id(), body):
         raise Refused(404, UNKNOWN)
     return NO_CONTENT

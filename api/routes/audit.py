@@ -55,7 +55,7 @@ async def read_deployment_events(call: Call) -> Answer:
 
 async def read_past(call: Call, kind: type[Aggregate], id: UUID, as_of: str) -> Answer:
     """The document of one thing as of a moment, told from its events. Raises InvalidRequest (422)."""
-    document = await call.services.reads.run(read_as_of, kind, id, moment_of(as_of))
+    document = await call.services.reads.run(read_as_of, kind, id, moment_of(as_of), call.services.mapper())
     return await found_or_archived(call, kind, id, document)
 
 
@@ -75,7 +75,9 @@ async def _events(call: Call, kind: type[Aggregate]) -> Answer:
     rows = await call.services.reads.run(audit.read_events, kind, id, after=after, limit=limit)
     if rows is None:
         return found(None, NAMES.get(kind, kind.kind))
-    return Answer(await asyncio.to_thread(audit.page_of_events, kind, id, rows, after=after, limit=limit))
+    mapper = call.services.mapper()
+    page = await asyncio.to_thread(audit.page_of_events, kind, id, rows, after=after, limit=limit, mapper=mapper)
+    return Answer(page)
 
 
 def _number(call: Call, name: str) -> int | None:

@@ -25,7 +25,7 @@ from api.serving.http_protocol import CUT
 from domain.events import EVENT_TYPES
 from projections.connection import first_line
 from projections.head import read_head
-from projections.ledger_feed import Entry, Wanted, Window, read_window
+from projections.ledger_feed import EVENTS_AT_ONCE, Entry, Wanted, Window, read_window
 
 endpoints = Endpoints()
 
@@ -65,7 +65,7 @@ async def read_ledger_events(call: Call) -> Answer:
         return await _stream(call, wanted, after)
     after = _after(call)
     limit = page_of(call, _number(call, "limit"))
-    window = await call.services.reads.run(read_window, after, wanted, limit)
+    window = await call.services.reads.run(read_window, after, wanted, limit, call.services.mapper())
     _refuse_beyond(after, window.head)
     body = b'{"events":[%s],"next_after":%s,"head":%d}' % (
         b",".join(entry.document for entry in window.entries),
@@ -120,7 +120,7 @@ class Reader:
         if window is not None:
             return window
         try:
-            return await self._reads.run(read_window, self.position, self._wanted)
+            return await self._reads.run(read_window, self.position, self._wanted, EVENTS_AT_ONCE, self._tail.mapper())
         except UNAVAILABLE as error:
             log.warning("the ledger cannot be read for a reader for now", reason=first_line(error))
             return None

@@ -192,8 +192,8 @@ async def listed_past(call: Call, as_of: datetime, body: FilterFlowRuns) -> Answ
     if "cursor" in body.model_fields_set or body.columns is not None:
         raise Refused(422, "With as_of, lists have no cursor, and their documents all fields.")
     _refuse_past_order(body.sort)
-    limit = page_of(call, body.limit)
-    return Answer(await _of_past(call, read_past_flow_runs, as_of, limit=limit, offset=body.offset, **body.filters()))
+    page = {"limit": page_of(call, body.limit), "offset": body.offset, "mapper": call.services.mapper()}
+    return Answer(await _of_past(call, read_past_flow_runs, as_of, **page, **body.filters()))
 
 
 async def paginated_past(call: Call, as_of: datetime, body: PaginateFlowRuns) -> Answer:
@@ -201,8 +201,8 @@ async def paginated_past(call: Call, as_of: datetime, body: PaginateFlowRuns) ->
     _refuse_past_order(body.sort)
     limit, filters = page_of(call, body.limit), body.filters()
     count = await _of_past(call, count_past_flow_runs, as_of, **filters)
-    offset = (body.page - 1) * limit
-    documents = await _of_past(call, read_past_flow_runs, as_of, limit=limit, offset=offset, **filters)
+    page = {"limit": limit, "offset": (body.page - 1) * limit, "mapper": call.services.mapper()}
+    documents = await _of_past(call, read_past_flow_runs, as_of, **page, **filters)
     return Answer(queries.paginate(documents, count=count, limit=limit, page=body.page))
 
 

@@ -14,6 +14,7 @@ An event that a follower fails on stops it for a while, longer each time, and is
 other followers know nothing of it. A database that does not answer says nothing about an event.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -25,7 +26,6 @@ from api.services.service import Tools
 from projections import followers
 from projections.connection import first_line
 from projections.followers import Entry, Place, Window
-from projections.head import read_head
 
 ATTEMPTS = 5
 """How often an event is tried before it is set aside."""
@@ -70,35 +70,34 @@ class Following:
             # The lock was taken anew; who knows who held it meanwhile.
             follower.forget()
             self._connection = connection
-        head = await read_head(connection)
-        place = await followers.read_place(connection, follower.name)
-        if place is None or place.ledger_id != head.ledger_id:
+        standing = await followers.read_standing(connection, follower.name)
+        place, head = standing.place, standing.head
+        if place is None or place.ledger_id != standing.ledger_id:
             follower.forget()
-            await followers.begin(connection, follower.name, head.ledger_id, head.position, now)
-            return f"began at position {head.position}"
+            await followers.begin(connection, follower.name, standing.ledger_id, head, now)
+            return f"began at position {head}"
         first, taken = place.position, 0
-        while place is not None and place.position < head.position and not place.waits(now):
-            taken += await self._step(connection, place, head.position, now)
-            place = await followers.read_place(connection, follower.name)
+        while place.position < head and not place.waits(now):
+            number, place = await self._step(connection, place, head, now)
+            taken += number
         return f"took {taken} events behind position {first}"
 
-    async def _step(self, connection: AsyncConnection, place: Place, head: int, now: datetime) -> int:
-        """Take the events of one window; how many that were."""
+    async def _step(self, connection: AsyncConnection, place: Place, head: int, now: datetime) -> tuple[int, Place]:
+        """Take the events of one window; how many that were, and where the follower stands then."""
         window = await self._follower.look_ahead(connection, place.position, head)
         entries = await followers.read_entries(connection, window)
         upto = window.upto
         while True:
             failed = await self._take(connection, entries, upto, now)
             if failed is None:
-                return len(entries)
+                return len(entries), place.at(upto)
             entry, failure = failed
             if entry.position > place.position + 1:
                 # Those before it are taken without it; it comes first in the next window.
                 upto, entries = entry.position - 1, [each for each in entries if each.position < entry.position]
                 await self._follower.look_ahead(connection, place.position, head)
                 continue
-            await self._fail(connection, place, entry, failure, now)
-            return 0
+            return 0, await self._fail(connection, place, entry, failure, now)
 
     async def _take(
         self, connection: AsyncConnection, entries: list[Entry], upto: int, now: datetime
@@ -121,7 +120,8 @@ class Following:
 
     async def _fail(
         self, connection: AsyncConnection, place: Place, entry: Entry, failure: Exception, now: datetime
-    ) -> None:
+    ) -> Place:
+        """Note a failure; where the follower stands then."""
         attempts = place.attempts + 1
         error = f"{type(failure).__name__}: {first_line(failure)}"
         name = self._follower.name
@@ -129,8 +129,9 @@ class Following:
         if attempts < ATTEMPTS:
             retry_at = now + pause_behind(attempts)
             await followers.fail(connection, name, attempts=attempts, at=now, retry_at=retry_at, error=error)
-        else:
-            await followers.set_aside(connection, name, entry.position, attempts=attempts, at=now, error=error)
+            return replace(place, attempts=attempts, failing_since=place.failing_since or now, retry_at=retry_at)
+        await followers.set_aside(connection, name, entry.position, attempts=attempts, at=now, error=error)
+        return place.at(entry.position)
 
 
 def pause_behind(attempts: int) -> timedelta:

@@ -13,6 +13,7 @@ from api.services.foreman import look_after_workers
 from api.services.head_log import NAME, HeadLog
 from api.services.service import Service
 from api.settings import Settings
+from domain.events import EventMapper
 
 FOLDING_SECONDS = 1.0
 """How long counters are left alone after they were added up."""
@@ -39,10 +40,12 @@ def services_of(settings: Settings) -> list[Service]:
     ]
 
 
-def followers_of(settings: Settings, sealing: Sealing, tell: Callable[[], None]) -> list[Service]:
+def followers_of(
+    settings: Settings, sealing: Sealing, tell: Callable[[], None], mapper: Callable[[], EventMapper] = EventMapper
+) -> list[Service]:
     """The services that follow the log, and those that go on with what followers left them, under these settings.
 
-    `tell` spreads the word that something was committed.
+    `tell` spreads the word that something was committed, `mapper` gives what reads events once.
     """
     if not (settings.services_enabled and settings.followers_enabled):
         return []
@@ -50,6 +53,6 @@ def followers_of(settings: Settings, sealing: Sealing, tell: Callable[[], None])
     retention = Service("notification-retention", settings.retention_interval_seconds, upkeep.delete_old_notifications)
     return [
         Service(queueing.NAME, often, Following(Queueing(tell)), woken=True),
-        Service(delivery.NAME, often, Delivery(sealing), woken=True),
+        Service(delivery.NAME, often, Delivery(sealing, mapper=mapper), woken=True),
         *([retention] if settings.notification_retention_days else []),
     ]

@@ -32,8 +32,11 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 2.0
 """How long rounds under way may take to be broken off."""
 
-REST_SECONDS = 0.1
+REST_SECONDS = 0.2
 """How long a service that is woken by every commit rests at least: under load there is one all the time."""
+
+KEEP_SECONDS = 1.0
+"""How long it is not written down again that such a service is fine."""
 
 RETRY_SECONDS = 1.0
 """How long a service waits for a database that does not serve it."""
@@ -67,6 +70,7 @@ class Shift:
         self._reads = reads
         self._herald = herald
         self._tasks: list[asyncio.Task[None]] = []
+        self._kept: dict[str, datetime] = {}
 
     def start(self) -> None:
         """Begin to do rounds, on the running event loop."""
@@ -128,7 +132,7 @@ class Shift:
         lag_seconds: float = 0.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> str | None:
-        """Do one round, as of the time of `clock`, and keep what became of it; None if it failed.
+        """Do one round, as of the time of `clock`, and keep what became of it; None if it failed. See KEEP_SECONDS.
 
         Raises what says that the database does not serve; nothing else that a round raises ends the service.
         """
@@ -148,6 +152,10 @@ class Shift:
         except Exception as failure:
             error = f"{type(failure).__name__}: {first_line(failure)}"
             log.error("a round of a service failed", service=service.name, exc_info=failure)
+        kept = self._kept.get(service.name)
+        if service.woken and error is None and kept and (started - kept).total_seconds() < KEEP_SECONDS:
+            return did
+        self._kept[service.name] = started
         await service_states.keep(
             connection,
             name=service.name,

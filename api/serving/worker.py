@@ -27,18 +27,16 @@ class Assignment(BaseModel):
     """What a worker needs to know. It holds secrets, so it goes through a pipe and never through arguments."""
 
     settings: dict[str, object]
-    database_url: str | None
     conninfo: str
     app_factory: str
     address: Address
 
     @classmethod
     def of(cls, settings: Settings, conninfo: str, app_factory: str, address: Address) -> "Assignment":
-        """Put the settings into a form that JSON can carry, the secret one included."""
-        url = settings.database_url
+        """Put the settings into a form that JSON can carry, secret ones included."""
+        secrets = {name: value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
         return cls(
-            settings=settings.model_dump(mode="json", exclude={"database_url"}),
-            database_url=url.get_secret_value() if url is not None else None,
+            settings={**settings.model_dump(mode="json"), **secrets},
             conninfo=conninfo,
             app_factory=app_factory,
             address=address,
@@ -46,8 +44,7 @@ class Assignment(BaseModel):
 
     def read_settings(self) -> Settings:
         """Give the settings of the parent process, whatever the environment of this one says."""
-        url = SecretStr(self.database_url) if self.database_url is not None else None
-        return Settings.model_validate({**self.settings, "database_url": url})
+        return Settings.model_validate(self.settings)
 
 
 def main() -> None:

@@ -137,7 +137,14 @@ class HandedOut:
     granted: bool
 
 
-Answer = Made | OrchestrationResult | Slots | Deleted | Explanation | HandedOut | None
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The answer to an erasure: the key that is to be destroyed, or was."""
+
+    payload_key: UUID
+
+
+Answer = Made | OrchestrationResult | Slots | Deleted | Explanation | HandedOut | Erased | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class CreateFlowRun(Command):
         settled: dict[str, Any] = {"labels": labels_of_run(flow, deployment, facts.labels)}
         if facts.work_pool_name is not None:
             settled["work_queue_id"] = queue_for(session, facts.work_pool_name, facts.work_queue_name)
-        session.record(run, FlowRunCreated, **{**dict(facts), **settled})
+        session.record(run, FlowRunCreated, **{**dict(facts), **settled}, payload_key=session.payload_key(run.id))
         state = self.state.at(session.now, flow_run_id=run.id, task_run_id=parent)
         session.record(run, FlowRunStateSet, state=state, dialect=self.caller.dialect)
         mirror(session, run.id, parent, state)
@@ -134,7 +134,7 @@ def propose(session: Session, run: FlowRun, state: ProposedState, *, force: bool
     if ruling.state is None:
         refuse(session, run, FlowRunTransitionRefused, proposed, ruling, force=force)
         return answer(ruling, None, run.state, session.caller.dialect)
-    entered = own_state(ruling.state, run.id, run.parent_task_run_id)
+    entered = run.kept(own_state(ruling.state, run.id, run.parent_task_run_id))
     facts = transition_facts(proposed, entered, ruling, session, force)
     grace = timedelta(seconds=context.deployment.grace_seconds if context.deployment else USUAL_GRACE_SECONDS)
     slots.record_transition(

@@ -49,8 +49,15 @@ def record_creation(
         labels |= {"prefect.flow.id": str(flow_run.flow_id), "prefect.flow-run.id": str(flow_run.id)}
     for key in facts.natural_keys():
         session.claim(key, run.id)
-    flow_id = None if flow_run is None else flow_run.flow_id
-    session.record(run, TaskRunCreated, **{**dict(facts), "labels": labels}, reported=reported, flow_id=flow_id)
+    session.record(
+        run,
+        TaskRunCreated,
+        **{**dict(facts), "labels": labels},
+        reported=reported,
+        flow_id=None if flow_run is None else flow_run.flow_id,
+        payload_key=session.payload_key(run.id) if flow_run is None else flow_run.payload_key,
+        payload_erased=True if flow_run is not None and flow_run.is_erased else None,
+    )
 
 
 def delete_task_run(session: Session, run: TaskRun) -> None:
@@ -96,6 +103,7 @@ class CreateTaskRun(Command):
         run = session.create(TaskRun, self.id, chosen=self.chosen_id)
         record_creation(session, run, self.facts, flow_run, reported=False)
         state = self.state.at(session.now, flow_run_id=flow_run_id, task_run_id=run.id)
+        state = state if flow_run is None else flow_run.kept(state)
         session.record(run, TaskRunStateSet, state=state, dialect=self.caller.dialect)
         return Made(run.id, created=True)
 
@@ -145,7 +153,7 @@ class SetTaskRunState(CommandOnOne):
         if ruling.state is None:
             refuse(session, run, TaskRunTransitionRefused, proposed, ruling, force=self.force)
             return answer(ruling, None, run.state, session.caller.dialect)
-        entered = own_state(ruling.state, run.flow_run_id, run.id)
+        entered = run.kept(own_state(ruling.state, run.flow_run_id, run.id))
         facts = transition_facts(proposed, entered, ruling, session, self.force)
         slots.record_transition(session, run, TaskRunStateSet, facts, holds_in=HOLDS_SLOTS, holder=holder_of(run))
         return answer(ruling, entered, run.state)
@@ -189,10 +197,12 @@ class ReportTaskRunState(Command):
             run = self._known_by_key(session) or self._create(session)
         if self.state.id in run.reports:
             return
+        flow_run = session.find(FlowRun, self.facts.flow_run_id)
+        state = own_state(self.state, self.facts.flow_run_id, run.id)
         session.record(
             run,
             TaskRunStateReported,
-            state=own_state(self.state, self.facts.flow_run_id, run.id),
+            state=state if flow_run is None else flow_run.kept(state),
             follows=self.follows,
             counters=self.counters,
             occurred_at=self.state.timestamp,

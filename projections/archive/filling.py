@@ -36,7 +36,7 @@ def fill(recorder: PostgresLedgerRecorder, directory: Path, manifest: Manifest, 
         with recorder.transaction() as transaction:
             if transaction.last_position != done:
                 raise WrittenMeanwhile
-            append(transaction, [entry.event for entry in some])
+            append(transaction, [entry.event for entry in some], recorder.mapper)
             transaction.note_filled(manifest.archive_id, done + len(some))
         done += len(some)
         report("Appending events", done, manifest.events + manifest.context.events)

@@ -9,6 +9,7 @@ from domain.events import EventMapper
 from domain.flow_run import FlowRun, FlowRunArchived
 from domain.held_keys import held_keys
 from domain.ledger import replay
+from domain.payloads import ErasedKeys
 from domain.recording import Batch
 from domain.run import Archived, Run
 from domain.task_run import TaskRunArchived
@@ -55,7 +56,8 @@ class Remover:
         self._archive_id = archive_id
         self._actor = actor
         self._clock = clock
-        self._mapper = EventMapper()
+        # What goes into an archive is not looked at, and none of what stays is payload.
+        self._mapper = EventMapper(ErasedKeys())
         self.moved = Moved()
 
     def remove(self, pieces: Sequence[Piece]) -> None:

@@ -17,6 +17,7 @@ from projections.archive.returning import Returner
 from projections.archive.trees import batches, trees_of
 from projections.connection import LedgerConnection
 from projections.head import head_of
+from projections.payload_keys.opening import mapper_for
 from projections.rebuild.building import Report, silently
 from projections.recorder import PostgresLedgerRecorder
 
@@ -40,7 +41,7 @@ class Restoration:
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
-    """Restores archives; `actor` is who is said to have done it.
+    """Restores archives; `actor` is who is said to have done it, `keys` is where those of payloads are.
 
     What it does raises Busy, Damaged, NotForThisLedger, WrittenMeanwhile, StoreUnavailable, UnwritableBatch; it is
     carried on with next time.
@@ -50,6 +51,7 @@ class Restorer:
     actor: str
     clock: Clock
     report: Report = silently
+    keys: str | None = None
 
     def plan(self, directory: Path) -> Restoration:
         """Check the files of an archive, and whether they can be restored here."""
@@ -65,7 +67,7 @@ class Restorer:
         with alone(self.conninfo) as connection:
             planned = _planned(connection, manifest)
             recorder = PostgresLedgerRecorder(
-                LedgerConnection(self.conninfo, patience=PATIENCE, name="flowledger-restore")
+                LedgerConnection(self.conninfo, patience=PATIENCE, name="flowledger-restore"), mapper_for(self.keys)
             )
             try:
                 if planned.way == "anew":

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
-from domain.events import Event, EventMapper
+from domain.events import Event
 from domain.flow_run import FlowRun, FlowRunRestored
 from domain.held_keys import held_keys
 from domain.ledger import aggregate_of
@@ -26,7 +26,7 @@ class Returner:
         self._archive_id = archive_id
         self._actor = actor
         self._clock = clock
-        self._mapper = EventMapper()
+        self._mapper = recorder.mapper
         self.moved = Moved()
 
     def bring_back(self, pieces: Sequence[Piece]) -> None:

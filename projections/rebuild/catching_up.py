@@ -1,6 +1,6 @@
 """Bringing read tables beside those in use up to where the log stands, the way they would have been kept up with it."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from itertools import groupby
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from domain.aggregate import Aggregate
 from domain.events import Event, EventMapper
 from domain.ledger import aggregate_of
 from projections import row_statements
-from projections.projectors import project
+from projections.projectors import project, with_whole_streams
 
 EVENTS_AT_ONCE = 500
 """How many events are carried over in one transaction."""
@@ -29,6 +29,10 @@ FROM json_to_recordset(%s) AS wanted(id uuid, version integer)
 JOIN ledger.events AS events ON events.originator_id = wanted.id AND originator_version < wanted.version
 ORDER BY 1, 2
 """
+_WHOLE = """
+SELECT originator_id, originator_version, topic, state FROM ledger.events
+WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
+"""
 
 
 class CatchingUp:
@@ -38,12 +42,19 @@ class CatchingUp:
     and written by the same statements.
     """
 
-    def __init__(self, connection: Connection, schema: str, tables: Container[str], position: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        schema: str,
+        tables: Container[str],
+        position: int,
+        mapper: EventMapper | None = None,
+    ) -> None:
         self._connection = connection
         self._schema = schema
         self._tables = tables
         self.position = position
-        self._mapper = EventMapper()
+        self._mapper = mapper or EventMapper()
         self._aggregates: dict[UUID, Aggregate] = {}
 
     def step(self) -> int:
@@ -57,7 +68,8 @@ class CatchingUp:
                 for _, id, version, topic, state in rows
             ]
             touched = self._after(events)
-            row_statements.write(cursor, project(touched, events).of(self._tables), self._schema)
+            changes = project(touched, with_whole_streams(events, self._streams))
+            row_statements.write(cursor, changes.of(self._tables), self._schema)
         self.position = rows[-1][0]
         return len(rows)
 
@@ -81,6 +93,12 @@ class CatchingUp:
             else:
                 known.apply(event)
         return [self._aggregates[id] for id in first_versions]
+
+    def _streams(self, ids: Iterable[UUID]) -> dict[UUID, list[StoredEvent]]:
+        streams: dict[UUID, list[StoredEvent]] = {}
+        for id, version, topic, state in self._connection.execute(_WHOLE, [list(ids)]):
+            streams.setdefault(id, []).append(StoredEvent(id, version, topic, state.encode()))
+        return streams
 
     def _load(self, first_versions: dict[UUID, int]) -> None:
         wanted = [

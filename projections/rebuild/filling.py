@@ -23,7 +23,13 @@ class FoldStreams:
     def __call__(self, tools: Tools) -> int:
         with tools.writer.transaction():
             return project_streams(
-                tools.reader, tools.writer, self.first, self.behind, schema=self.schema, tables=self.tables
+                tools.reader,
+                tools.writer,
+                self.first,
+                self.behind,
+                schema=self.schema,
+                tables=self.tables,
+                mapper=tools.mapper,
             )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import Connection, sql
 
+from projections.payload_keys.opening import mapper_for
 from projections.rebuild import shadow
 from projections.rebuild.building import ALL, Build, Report, silently
 from projections.rebuild.catching_up import EVENTS_AT_ONCE, CatchingUp
@@ -57,13 +58,14 @@ class OtherShape(Exception):
 class Plan:
     """What to rebuild, in how many processes, whether to hold it against what is in use, and whether to replace that.
 
-    `only` None means all tables.
+    `only` None means all tables. `keys` is where those of payloads are.
     """
 
     jobs: int
     only: frozenset[str] | None = None
     verify: bool = False
     swap: bool = True
+    keys: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def rebuild(conninfo: str, plan: Plan, report: Report = silently) -> Rebuilt:
         return _rebuild(conninfo, connection, plan, report)
 
 
-def ensure_shape(conninfo: str, jobs: int, report: Report = silently) -> Rebuilt | None:
+def ensure_shape(conninfo: str, jobs: int, report: Report = silently, keys: str | None = None) -> Rebuilt | None:
     """Rebuild the read tables if they have the shape of another version of the code; None if they have not.
 
     Where another process is at it, that is waited for. Raises WorkerFailed.
@@ -108,10 +110,12 @@ def ensure_shape(conninfo: str, jobs: int, report: Report = silently) -> Rebuilt
         connection.execute("SELECT pg_advisory_lock(%s)", [REBUILD_LOCK])
         if _shape_in_use(connection) == shape():
             return None
-        return _rebuild(conninfo, connection, Plan(jobs), report)
+        return _rebuild(conninfo, connection, Plan(jobs, keys=keys), report)
 
 
-def differences(conninfo: str, snapshot: str, jobs: int, report: Report = silently) -> list[Difference]:
+def differences(
+    conninfo: str, snapshot: str, jobs: int, report: Report = silently, keys: str | None = None
+) -> list[Difference]:
     """What is different, as of an exported snapshot, between the read tables in use and what the events make.
 
     Raises OtherShape, AlreadyRebuilding, TablesReplaced, and WorkerFailed where nothing can be made of the events.
@@ -126,7 +130,7 @@ def differences(conninfo: str, snapshot: str, jobs: int, report: Report = silent
             # Later tables would be seen without the rows that were written since the snapshot.
             if _tables_in_use(then.connection) != _tables_in_use(connection):
                 raise TablesReplaced
-            with Workers(jobs, conninfo, then.snapshot) as workers:
+            with Workers(jobs, conninfo, then.snapshot, keys) as workers:
                 build.fill(workers, then)
                 return build.compare(workers)
 
@@ -136,13 +140,14 @@ def _rebuild(conninfo: str, connection: Connection, plan: Plan, report: Report) 
     began = time.monotonic()
     build = Build(connection, shadow.new_name(), ALL if plan.only is None else plan.only, report)
     with _tidied(connection):
-        with moment(conninfo) as now, Workers(plan.jobs, conninfo, now.snapshot) as workers:
+        with moment(conninfo) as now, Workers(plan.jobs, conninfo, now.snapshot, plan.keys) as workers:
             build.fill(workers, now)
             found = build.compare(workers) if plan.verify else None
         seconds = time.monotonic() - began
         caught_up, locked_seconds = 0, None
         if plan.swap:
-            catching_up = CatchingUp(connection, build.schema, build.filled, now.position)
+            mapper = mapper_for(plan.keys)
+            catching_up = CatchingUp(connection, build.schema, build.filled, now.position, mapper)
             while catching_up.step() == EVENTS_AT_ONCE:
                 report("Catching up", catching_up.position - now.position, 0)
             locked_seconds = swap(connection, catching_up, build.schema, plan.only)

@@ -15,7 +15,9 @@ from typing import Any, Self
 import psycopg
 from psycopg import Connection
 
+from domain.events import EventMapper
 from projections.connection import first_line
+from projections.payload_keys.opening import mapper_for
 
 NICENESS = 10
 """How far workers, and their sessions where those are on this machine, stand back behind those who serve (nice(2))."""
@@ -37,10 +39,14 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker works with: a reader that sees the ledger and its rows as of one moment, and a writer."""
+    """What a worker works with: a reader that sees the ledger and its rows as of one moment, and a writer.
+
+    `mapper` reads events.
+    """
 
     reader: Connection
     writer: Connection
+    mapper: EventMapper
 
 
 Task = Callable[[Tools], Any]
@@ -55,12 +61,12 @@ class _Failure:
 class Workers:
     """So many processes that see the database as of one exported snapshot, whose transaction must stay open meanwhile.
 
-    A context: its end stops them. With one, the work is done in this process.
+    A context: its end stops them. With one, the work is done in this process. `keys` is where those of payloads are.
     """
 
-    def __init__(self, number: int, conninfo: str, snapshot: str) -> None:
+    def __init__(self, number: int, conninfo: str, snapshot: str, keys: str | None = None) -> None:
         self._number = number
-        self._begin_with = conninfo, snapshot
+        self._begin_with = conninfo, snapshot, keys
         self._stack = contextlib.ExitStack()
         self._tools: Tools | None = None
         self._pipes: list[Any] = []
@@ -129,7 +135,7 @@ def _received(pipe: Any) -> Any:
     return result
 
 
-def _work(pipe: Pipe, conninfo: str, snapshot: str) -> None:
+def _work(pipe: Pipe, conninfo: str, snapshot: str, keys: str | None) -> None:
     """Do what comes through the pipe until there is nobody at the other end."""
     # A Ctrl-C is for the process that started this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -140,7 +146,7 @@ def _work(pipe: Pipe, conninfo: str, snapshot: str) -> None:
     # What is folded has no cycles; looking for some took a tenth of the time.
     gc.disable()
     try:
-        with _opened(conninfo, snapshot) as tools:
+        with _opened(conninfo, snapshot, keys) as tools:
             while True:
                 task = pipe.recv()
                 pipe.send(task(tools))
@@ -156,7 +162,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _opened(conninfo: str, snapshot: str) -> Iterator[Tools]:
+def _opened(conninfo: str, snapshot: str, keys: str | None) -> Iterator[Tools]:
     with (
         psycopg.connect(conninfo, options=_OPTIONS, autocommit=True) as reader,
         psycopg.connect(conninfo, options=_OPTIONS, autocommit=True) as writer,
@@ -165,7 +171,7 @@ def _opened(conninfo: str, snapshot: str) -> Iterator[Tools]:
             _stand_back(connection)
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         reader.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
-        yield Tools(reader, writer)
+        yield Tools(reader, writer, mapper_for(keys))
 
 
 def _stand_back(connection: Connection) -> None:

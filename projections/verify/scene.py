@@ -34,7 +34,7 @@ class Scene:
     """One moment of a ledger, which lasts as long as its snapshot is open.
 
     `connection` reads it here, with texts as bytes; `snapshot` is the id by which other connections come to see the
-    same, and `executor` runs in other processes, if there are several `jobs`.
+    same, and `executor` runs in other processes, if there are several `jobs`. `keys` is where those of payloads are.
     """
 
     conninfo: str
@@ -42,6 +42,7 @@ class Scene:
     jobs: int
     connection: psycopg.Connection
     executor: Executor | None
+    keys: str | None = None
 
     def look(self, look_at: Callable[..., Part], parts: Sequence[tuple[Any, ...]]) -> Iterator[Part]:
         """What a function finds in each part of the ledger, in no particular order.
@@ -62,18 +63,18 @@ class Scene:
 
 
 @contextmanager
-def scene(conninfo: str, jobs: int) -> Iterator[Scene]:
+def scene(conninfo: str, jobs: int, keys: str | None = None) -> Iterator[Scene]:
     """A moment of a ledger, for the time of a `with` block; with one job everything is done in this process."""
     with _connect(conninfo) as connection:
         row = connection.execute("SELECT convert_to(pg_export_snapshot(), 'UTF8')").fetchone()
         snapshot = row[0].decode() if row else ""
         if jobs == 1:
-            yield Scene(conninfo, snapshot, jobs, connection, None)
+            yield Scene(conninfo, snapshot, jobs, connection, None, keys)
             return
         # Spawned, not forked: a fork would share the connection that is open here.
         with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (conninfo, snapshot)) as executor:
             try:
-                yield Scene(conninfo, snapshot, jobs, connection, executor)
+                yield Scene(conninfo, snapshot, jobs, connection, executor, keys)
             finally:
                 executor.shutdown(wait=True, cancel_futures=True)
 

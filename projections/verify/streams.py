@@ -8,12 +8,13 @@ import psycopg
 from eventsourcing.persistence import StoredEvent
 
 from domain.aggregate import Aggregate
-from domain.errors import UnknownTopic
+from domain.errors import StoreUnavailable, UnknownTopic
 from domain.events import Event, EventMapper
 from domain.held_keys import held_keys
 from domain.ledger import AGGREGATES
 from domain.run import Run
 from projections.connection import first_line
+from projections.payload_keys.opening import mapper_for
 from projections.verify.findings import Check, Finding, Found, Part
 from projections.verify.scene import ROWS_PER_PART, Scene, rows
 
@@ -56,12 +57,18 @@ Row = tuple[UUID, int, bytes, bytes, int]
 def check_streams(scene: Scene) -> Iterator[Part]:
     """What is found of versions, events, folds and keys, part by part."""
     bounds = [row[0] for row in scene.connection.execute(_BOUNDS, [ROWS_PER_PART])]
-    return scene.look(look_at_streams, list(zip([UUID(int=0), *bounds], [*bounds, None], strict=True)))
+    parts = zip([UUID(int=0), *bounds], [*bounds, None], strict=True)
+    return scene.look(look_at_streams, [(*part, scene.keys) for part in parts])
 
 
-def look_at_streams(connection: psycopg.Connection, first: UUID, behind: UUID | None) -> Part:
-    """What is found of the streams and keys of the ids from `first` to before `behind`, or to the last."""
-    part = _Streams(connection)
+def look_at_streams(
+    connection: psycopg.Connection, first: UUID, behind: UUID | None, keys_at: str | None = None
+) -> Part:
+    """What is found of the streams and keys of the ids from `first` to before `behind`, or to the last.
+
+    `keys_at` is where the keys of payloads are.
+    """
+    part = _Streams(connection, mapper_for(keys_at))
     bounds = [first, behind or LAST_ID, behind is None]
     keys = _Keys(connection, rows(connection, "keys", _KEYS, bounds), part.keys)
     for id, stream in groupby(rows(connection, "streams", _STREAMS, bounds), key=lambda row: row[0]):
@@ -72,9 +79,9 @@ def look_at_streams(connection: psycopg.Connection, first: UUID, behind: UUID | 
 
 
 class _Streams:
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, mapper: EventMapper) -> None:
         self.versions, self.events, self.folds, self.keys = Found(), Found(), Found(), Found()
-        self._mapper = EventMapper()
+        self._mapper = mapper
         self._topics: dict[bytes, str] = {}
 
     def fold(self, id: UUID, stream: Iterable[Row]) -> Aggregate | None:
@@ -124,6 +131,8 @@ class _Streams:
             if error.class_version is not None:
                 sentence += f" in version {error.class_version}"
             self.events.add(Finding(f"{sentence}, which is not known.", at, at, id))
+        except StoreUnavailable:
+            raise
         except Exception as error:
             name = topic.decode(errors="replace")
             what = f"The event at position {at}, version {version} of {id} ({name}), cannot be read"

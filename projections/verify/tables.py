@@ -21,7 +21,7 @@ def check_tables(scene: Scene) -> Iterator[Part]:
     """What is found of read tables when they are made anew of the events and held against each other."""
     found = Found()
     try:
-        for difference in differences(scene.conninfo, scene.snapshot, scene.jobs):
+        for difference in differences(scene.conninfo, scene.snapshot, scene.jobs, keys=scene.keys):
             found.add(_finding(difference))
     except (OtherShape, WorkerFailed) as error:
         found.add(Finding(str(error)))

@@ -84,13 +84,15 @@ def verify(
     expected: Expected | None = None,
     inspections: Iterable[Inspection] = INSPECTIONS,
     progress: Progress = lambda done, total: None,
+    keys: str | None = None,
 ) -> Report:
     """Check a ledger as it stands now; whoever writes meanwhile is neither seen nor held up.
 
-    `jobs` is the number of processes, by default one a core. Raises psycopg.Error when it cannot be read.
+    `jobs` is the number of processes, by default one a core, `keys` where the keys of payloads are. Raises
+    psycopg.Error when it cannot be read.
     """
     todo = list(inspections)
-    with scene(conninfo, jobs or os.cpu_count() or 1) as moment:
+    with scene(conninfo, jobs or os.cpu_count() or 1, keys) as moment:
         head = head_of(moment.connection)
         found = {check.name: Found() for inspection in todo for check in inspection.checks}
         each = max(head.position, 1)

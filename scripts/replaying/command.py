@@ -18,6 +18,7 @@ from api.serving.logs import configure_logging
 from domain.errors import UnknownTopic
 from projections.as_of import Moment
 from projections.connection import first_line
+from projections.payload_keys.opening import mapper_for
 from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
 from scripts.replaying.life import InArchive, Life, read_life
 from scripts.replaying.report import life_as_json, print_life
@@ -58,7 +59,8 @@ def replay_run(
             psycopg.connect(database.conninfo, options="-c jit=off -c timezone=UTC") as connection,
         ):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            life = read_life(connection, run_id, moment, datetime.now(UTC), check=check)
+            mapper = mapper_for(settings.keys_at)
+            life = read_life(connection, run_id, moment, datetime.now(UTC), check=check, mapper=mapper)
     except (DatabaseUnusable, UnknownTopic, InArchive) as refusal:
         raise failed(str(refusal)) from None
     except psycopg.Error as error:

@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from api.dialect import renews_leases
 from domain.deciding_again import CannotDecideAgain, Decision, decide_again, recorded_decision
-from domain.events import Event
+from domain.events import Event, EventMapper
 from domain.flow_run import FlowRun
 from domain.run import Run
 from domain.states import State
@@ -23,6 +23,9 @@ from projections.projectors import document_of
 from projections.work_documents import READ_QUEUE_NAMES
 
 EVERY_VERSION = 2**31 - 1
+
+PAYLOAD_ERASED = "the payload was erased"
+"""Why a proposal cannot be decided again that would be decided otherwise without its message and data."""
 
 
 class InArchive(Exception):
@@ -86,7 +89,15 @@ class Life:
         return sum(step.again is not None and step.again.differs for step in self.steps)
 
 
-def read_life(connection: Connection, id: UUID, moment: Moment, now: datetime, *, check: bool = False) -> Life | None:
+def read_life(
+    connection: Connection,
+    id: UUID,
+    moment: Moment,
+    now: datetime,
+    *,
+    check: bool = False,
+    mapper: EventMapper | None = None,
+) -> Life | None:
     """The life of a run up to a moment, with all proposals decided again on `check`; None where there was no such run.
 
     How long a run has been in the state it is in is told as of that moment, or as of `now` where it is not past.
@@ -101,18 +112,18 @@ def read_life(connection: Connection, id: UUID, moment: Moment, now: datetime, *
     last = EVERY_VERSION if moment.version is None else moment.version
     asked = {"id": id, "after": 0, "last": last, "state_topics": STATE_TOPICS}
     with connection.cursor() as cursor:
-        events = recorded_events(kind, id, cursor.execute(EVENTS, asked).fetchall())
+        events = recorded_events(kind, id, cursor.execute(EVENTS, asked).fetchall(), mapper)
         known = [one for one in events if moment.time is None or one.event.recorded_at <= moment.time]
     if not known:
         return None
-    steps = list(_steps(known, _decider(connection) if check else None))
-    run = kind.replay(id, (step.event for step in steps))
+    run = kind.replay(id, (one.event for one in known))
+    steps = list(_steps(known, _decider(connection, mapper, run.is_erased) if check else None))
     at = moment.time or (now if moment.version is None else run.updated)
     return Life(run, steps, _stays(steps, run, at), _document(connection, run, at))
 
 
-def _decider(connection: Connection) -> Callable[[Recorded], Again | None]:
-    past = PastLedger(connection)
+def _decider(connection: Connection, mapper: EventMapper | None, is_erased: bool) -> Callable[[Recorded], Again | None]:
+    past = PastLedger(connection, mapper)
 
     def decide(recorded: Recorded) -> Again | None:
         transition = recorded.transition
@@ -121,7 +132,9 @@ def _decider(connection: Connection) -> Callable[[Recorded], Again | None]:
         was = recorded_decision(transition)
         past.go_before(recorded.position)
         try:
-            return Again(was, today=decide_again(recorded.event, transition, past, renews_leases))
+            again = Again(was, today=decide_again(recorded.event, transition, past, renews_leases))
+            # Some rules look at messages and results; where they do not, the verdict is the same without.
+            return Again(was, unknown=PAYLOAD_ERASED) if again.differs and is_erased else again
         except CannotDecideAgain as error:
             return Again(was, unknown=str(error))
 

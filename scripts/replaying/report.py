@@ -22,6 +22,7 @@ NARROW, NARROW_TO_CHECK = 110, 150
 
 COLOURS = {"ACCEPT": "green", "REJECT": "yellow", "WAIT": "cyan", "ABORT": "red"}
 NOTHING = "-"
+ERASED = "(erased)"
 COMMON = frozenset(Event.model_fields)
 LONGEST_FACTS = 120
 
@@ -65,7 +66,8 @@ def print_life(console: Console, life: Life, *, checked: bool) -> None:
 
 def _heading(life: Life) -> Text:
     text = Text(f"{life.run.kind} {life.run.name}", "bold")
-    return text.append(f"  {life.run.id}", "not bold dim")
+    text.append(f"  {life.run.id}", "not bold dim")
+    return text.append(f"  {ERASED}", "bold red") if life.run.is_erased else text
 
 
 def _steps(life: Life, checked: bool, *, narrow: bool) -> Table:
@@ -166,7 +168,7 @@ def _verdict(transition: Transition) -> Text:
 def _why(step: Step, transition: Transition) -> Text:
     text = Text()
     if transition.rule is not None:
-        text.append(transition.rule, "bold").append(f"\n{transition.reason}")
+        text.append(transition.rule, "bold").append(f"\n{transition.reason or ERASED}")
     elif transition.state is not None and transition.state.message:
         text.append(transition.state.message, "italic")
     if transition.force:

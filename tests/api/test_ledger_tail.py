@@ -13,14 +13,18 @@ from api.herald import Herald, listening_connection
 from api.ledger_tail import TASK, LedgerTail
 from api.reads import Reads
 from api.routes.ledger_feed import Reader
+from domain.commands.erasure import ErasePayload
 from domain.commands.flows import CreateFlow
+from domain.events import EventMapper
 from domain.ids import new_id
 from domain.ledger import Ledger
 from projections.connection import LedgerConnection
 from projections.head import read_head
 from projections.ledger_feed import Wanted, Window, read_window
+from projections.payload_keys.store import StoredKeys
 from projections.recorder import PostgresLedgerRecorder
-from tests.domain.conftest import CALLER, Clock
+from tests.domain.conftest import CALLER, Clock, create_flow_run, proposed
+from tests.support.payload_keys import KeysInMemory
 
 
 class Place:
@@ -148,5 +152,35 @@ def test_who_leaves_as_something_is_written_leaves_nothing_going_on(conninfo: st
             await reader.aclose()
             going_on = [task for task in asyncio.all_tasks() if task.get_name() == TASK]
             assert not going_on or not (await asyncio.wait(going_on, timeout=5))[1]
+
+    following(conninfo, use)
+
+
+def test_what_was_erased_is_not_kept_in_memory_for_those_who_come_late(conninfo: str) -> None:
+    keys = KeysInMemory()
+
+    async def use(place: Place) -> None:
+        recorder = PostgresLedgerRecorder(LedgerConnection(conninfo))
+        place.tail.mapper = lambda: EventMapper(StoredKeys(keys))
+        with Ledger(recorder, clock=Clock(), keyring=keys.ring) as ledger:
+            place.ledger = ledger
+            place.write(1)
+            quick = (await place.reader()).chunks()
+            await anext(quick)
+            (flow_id,) = ledger._cache
+            made = create_flow_run(flow_id, state=proposed("COMPLETED"), parameters={"p": "a secret"})
+            ledger.execute(lambda: [made])
+            place.herald.tell()
+            assert b"a secret" in b"".join([await anext(quick)])
+            ledger.execute(lambda: [ErasePayload(caller=CALLER, id=made.id)])
+            keys.destroy(made.id)
+            place.herald.tell()
+            assert b"PayloadErased" in await anext(quick)
+            late, told = (await place.reader(after=1)).chunks(), b""
+            while b"PayloadErased" not in told:
+                told += await anext(late)
+            assert b"a secret" not in told
+            await quick.aclose()
+            await late.aclose()
 
     following(conninfo, use)

@@ -23,6 +23,7 @@ from api.notifications import webhook
 from api.notifications.delivery import Delivery, pause_behind
 from api.notifications.queueing import Queueing
 from api.notifications.targets import parse_target
+from api.services import upkeep
 from api.services.following import Following
 from api.services.service import Tools
 from api.settings import Settings
@@ -258,6 +259,43 @@ def test_an_attempt_that_a_process_did_not_live_to_see_the_end_of_is_made_again(
     assert with_tools(conninfo, clock, claim) == []
     deliver(conninfo, clock, receiver)
     assert [(number, outcome) for number, outcome, *_ in attempts(conninfo)] == [(1, "unknown"), (2, "delivered")]
+
+
+def test_an_attempt_whose_end_could_not_be_noted_is_made_again(
+    conninfo: str, desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following, receiver = begin(conninfo, clock), Receiver()
+    asyncio.run(free_port(receiver))
+    policy(desk, f"http://127.0.0.1:{receiver.port}/")
+    desk.flow_run(state=proposed("FAILED"))
+    do_round(conninfo, clock, following)
+    finish, failures = notifications.finish, [psycopg.errors.QueryCanceled("too slow")]
+
+    async def slow(*args: Any, **kwargs: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await finish(*args, **kwargs)
+
+    monkeypatch.setattr(notifications, "finish", slow)
+    deliver(conninfo, clock, receiver, times=2)
+    assert [(number, outcome) for number, outcome, *_ in attempts(conninfo)] == [(1, "unknown"), (2, "delivered")]
+    assert statuses(conninfo) == ["delivered"]
+
+
+def test_what_became_of_notifications_is_forgotten_after_a_while(conninfo: str, desk: Desk, clock: Clock) -> None:
+    following, receiver = begin(conninfo, clock), Receiver(200, 500)
+    asyncio.run(free_port(receiver))
+    policy(desk, f"http://127.0.0.1:{receiver.port}/")
+    for _ in range(2):
+        desk.flow_run(state=proposed("FAILED"))
+        do_round(conninfo, clock, following)
+        deliver(conninfo, clock, receiver, notifications_backoff_seconds=3600.0)
+    assert sorted(statuses(conninfo)) == ["delivered", "queued"]
+    assert do_round(conninfo, clock, upkeep.delete_old_notifications) == "deleted 0 notifications"
+    clock.move(days=31)
+    assert do_round(conninfo, clock, upkeep.delete_old_notifications) == "deleted 1 notifications"
+    assert statuses(conninfo) == ["queued"]
+    assert [outcome for _, outcome, *_ in attempts(conninfo)] == ["failed"]
 
 
 def test_a_policy_with_many_that_wait_leaves_room_for_others(conninfo: str, desk: Desk, clock: Clock) -> None:

@@ -173,7 +173,8 @@ def test_workers_have_the_settings_of_their_parent(errors: Path, conninfo: str) 
 
 
 def test_settings_reach_a_worker_unchanged_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(database_url="host=here password=sesame", page_limit=77, data_dir=Path("/data"))
+    secrets = {"database_url": "host=here password=sesame", "payload_keys": "/keys", "encryption_key": "A" * 43 + "="}
+    settings = Settings(**secrets, page_limit=77, data_dir=Path("/data"))
     address, listener = take_address("127.0.0.1", 0)
     listener.close()
     told = Assignment.of(settings, "host=here", STAND_IN, address).model_dump_json()
