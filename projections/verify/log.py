@@ -46,7 +46,7 @@ WHERE position >= %(first)s AND position <= coalesce(%(last)s, 92233720368547758
 UNION ALL
 SELECT position, originator_id::text, originator_version, NULL, NULL, leaf FROM ledger.archived
 WHERE position >= %(first)s AND position <= coalesce(%(last)s, 9223372036854775807)
-ORDER BY position, leaf NULLS FIRST
+ORDER BY position
 """
 """The events at some positions, and the leaves of those that are in archives."""
 
@@ -144,7 +144,7 @@ class _Log:
         recorded = None if event[4] is None else _recorded_at(event[4])
         if position > self._after:
             self.positions.looked_at += 1
-            if position == self._position and event[4] is None:
+            if position == self._position:
                 self.positions.add(Finding(f"The event at position {position} is here and in an archive.", position))
             elif position != self._position + 1:
                 self._miss(position)

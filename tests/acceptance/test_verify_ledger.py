@@ -78,6 +78,7 @@ def test_the_head_is_told_by_the_api_and_taken_back_by_the_command(
         "versions": 0,
         "folds": 0,
         "keys": 0,
+        "archived": 0,
         "tables": 0,
         "expected head": 0,
     }
