@@ -19,11 +19,14 @@ WITH leaves AS (
         SELECT *, row_number() OVER (PARTITION BY originator_id ORDER BY position) AS place FROM ledger.archived
     ) AS leaf GROUP BY originator_id
 ), away AS (
-    SELECT event.originator_id, originator_version - 1 AS number, position,
+    SELECT originator_id, originator_version - 1 AS number, position,
            substring(state FROM '"archive_id":"([0-9a-f-]{36})"') AS archive_id
-    FROM ledger.events AS event
-    JOIN (SELECT originator_id, max(originator_version) AS last FROM ledger.events GROUP BY 1) AS stream
-        ON stream.originator_id = event.originator_id AND last = originator_version
+    FROM (
+        SELECT DISTINCT ON (originator_id) originator_id, originator_version, position, topic, state
+        FROM ledger.events
+        WHERE topic IN ('FlowRun.Archived', 'TaskRun.Archived', 'FlowRun.Restored', 'TaskRun.Restored')
+        ORDER BY originator_id, originator_version DESC
+    ) AS last
     WHERE topic IN ('FlowRun.Archived', 'TaskRun.Archived')
 )
 SELECT originator_id, convert_to(away.archive_id, 'UTF8'), away.number, away.position,
