@@ -3,6 +3,7 @@
 Where it goes is what the policy, or its block document, says by now: one that was corrected is not called in vain.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,4 +139,7 @@ async def _fold(
 ) -> Any:
     """The aggregate as of a version and a position; None where it has no events."""
     stream = await notifications.read_stream(connection, id, version=version, position=position)
-    return kind.replay(id, map((mapper or EventMapper()).to_domain_event, stream)) if stream else None
+    if not stream:
+        return None
+    # Opening a payload may take a look at keys that are elsewhere; requests are served meanwhile.
+    return await asyncio.to_thread(kind.replay, id, map((mapper or EventMapper()).to_domain_event, stream))

@@ -14,6 +14,7 @@ from domain.events import EventMapper
 from domain.flow import FlowCreated
 from domain.ids import new_id
 from domain.ledger import Ledger
+from projections import statements
 from projections.connection import LedgerConnection
 from projections.recorder import PostgresLedgerRecorder
 from projections.schema import LEDGER_LOCK
@@ -196,3 +197,16 @@ def test_a_changed_event_shows_in_the_seals(ledger: Ledger, conninfo: str) -> No
         other.execute("UPDATE ledger.events SET state = replace(state, '\"b\"', '\"B\"') WHERE position = 2")
     with pytest.raises(AssertionError):
         check_ledger(conninfo)
+
+
+def test_what_others_changed_is_looked_up_by_position_also_before_anything_was_analyzed(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("ALTER TABLE ledger.events SET (autovacuum_enabled = off)")
+        connection.execute(
+            "INSERT INTO ledger.events SELECT n, gen_random_uuid(), 1, 'Flow.Created', repeat('x', 500)"
+            " FROM generate_series(1, 20000) AS n"
+        )
+        plan = connection.execute(f"EXPLAIN {statements.HEAD}".encode(), [19_990]).fetchall()
+    looked_at = [line for (line,) in plan if line.endswith(")") and " on events " in line]
+    assert looked_at
+    assert all("rows=1 " in line for line in looked_at), looked_at
