@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from psycopg import AsyncConnection
+
 from api.services.service import Tools
 from domain.commands.command import Command
 from domain.commands.upkeep import CancelSubflowRun, CancelTaskRun, EndCancelling, EndPause, MarkLate
@@ -64,37 +66,40 @@ async def clean_up_cancelled(tools: Tools, now: datetime) -> str:
 async def delete_old_logs(tools: Tools, now: datetime) -> str:
     """Delete the log lines that are older than they are to be kept, so many at a time."""
     before = now - timedelta(days=tools.settings.log_retention_days)
-    limit, number = tools.settings.service_batch_size, 0
-    while deleted := await upkeep.delete_logs(tools.connection, before, limit):
-        number += deleted
+    number = await _forget(tools, upkeep.delete_logs, before)
     return f"deleted {number} log lines"
 
 
 async def delete_old_artifacts(tools: Tools, now: datetime) -> str:
     """Delete the artifacts that are older than they are to be kept, so many at a time."""
     before = now - timedelta(days=tools.settings.artifact_retention_days)
-    limit, number = tools.settings.service_batch_size, 0
-    while deleted := await forget_artifacts(tools.connection, before, limit):
-        number += deleted
+    number = await _forget(tools, forget_artifacts, before)
     return f"deleted {number} artifacts"
 
 
 async def delete_old_events(tools: Tools, now: datetime) -> str:
     """Delete the events of clients that are older than they are to be kept, so many at a time."""
     before = now - timedelta(days=tools.settings.event_retention_days)
-    limit, number = tools.settings.service_batch_size, 0
-    while deleted := await forget_client_events(tools.connection, before, limit):
-        number += deleted
+    number = await _forget(tools, forget_client_events, before)
     return f"deleted {number} events"
 
 
 async def delete_old_notifications(tools: Tools, now: datetime) -> str:
     """Delete the notifications that were settled longer ago than they are to be kept, so many at a time."""
-    before = now - timedelta(days=tools.settings.notification_retention_days)
-    limit, number = tools.settings.service_batch_size, 0
-    while deleted := await notifications.forget(tools.connection, before, limit):
-        number += deleted
+    number = await _forget(
+        tools, notifications.forget, now - timedelta(days=tools.settings.notification_retention_days)
+    )
     return f"deleted {number} notifications"
+
+
+async def _forget(
+    tools: Tools, delete: Callable[[AsyncConnection, datetime, int], Awaitable[int]], before: datetime
+) -> int:
+    """Delete what is from before a time, so many at a time; how much that was."""
+    number = 0
+    while deleted := await delete(tools.connection, before, tools.settings.service_batch_size):
+        number += deleted
+    return number
 
 
 async def _each(tools: Tools, find: Callable[[int], Awaitable[Sequence[T]]], command: Callable[[T], Command]) -> int:
