@@ -32,7 +32,7 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 2.0
 """How long rounds under way may take to be broken off."""
 
-REST_SECONDS = 0.2
+REST_SECONDS = 0.5
 """How long a service that is woken by every commit rests at least: under load there is one all the time."""
 
 KEEP_SECONDS = 1.0
