@@ -1,7 +1,7 @@
 """Requests about limits that no limit can take, and numbers at the end of what one can: 4xx or an answer, never 5xx."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -99,7 +99,7 @@ def test_a_change_that_does_not_fit_changes_nothing(client: httpx.Client, change
     ("method", "path"),
     [(method, TAGS + f"tag/{name}") for method in ("GET", "DELETE") for name in ("none", "%00", "%ff", "a" * 9000)]
     + [(method, NAMES + name) for method in ("GET", "DELETE") for name in ("none", "%00", "%ff", "a" * 9000)]
-    + [("GET", TAGS + f"{uuid4()}/holders"), ("GET", TAGS + "x/holders"), ("DELETE", TAGS + "x")],
+    + [("GET", TAGS + f"{UUID(int=7)}/holders"), ("GET", TAGS + "x/holders"), ("DELETE", TAGS + "x")],
 )
 def test_a_limit_that_there_is_not_is_said_to_be_none(client: httpx.Client, method: str, path: str) -> None:
     assert client.request(method, path).status_code in (404, 422)

@@ -1,12 +1,14 @@
 """Work pools over HTTP: what is refused, what job variables must be, and a run on its way to a worker."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from domain.ids import new_id
 
+NOBODY = UUID(int=7)
 TEMPLATE = {
     "job_configuration": {"command": "{{ command }}"},
     "variables": {
@@ -147,11 +149,11 @@ def test_default_values_of_a_template_fit_it(client: httpx.Client, pool: str) ->
         ("POST", "work_pools/POOL/get_scheduled_flow_runs", {"limit": 100_000}, 422, None),
         ("POST", "work_pools/", {"name": "a/b", "type": "process"}, 422, None),
         ("POST", "work_pools/", {"name": "x", "concurrency_limit": -1}, 422, None),
-        ("GET", f"work_queues/{new_id()}/status", None, 404, None),
-        ("POST", f"work_queues/{new_id()}/get_runs", {}, 404, None),
-        ("POST", f"work_queues/{new_id()}/concurrency_status", {}, 404, None),
+        ("GET", f"work_queues/{NOBODY}/status", None, 404, None),
+        ("POST", f"work_queues/{NOBODY}/get_runs", {}, 404, None),
+        ("POST", f"work_queues/{NOBODY}/concurrency_status", {}, 404, None),
         ("GET", "work_queues/name/nope", None, 404, "work queue not found"),
-        ("GET", f"deployments/{new_id()}/work_queue_check", None, 404, "Deployment not found"),
+        ("GET", f"deployments/{NOBODY}/work_queue_check", None, 404, "Deployment not found"),
         ("GET", "collections/views/nope", None, 404, "View nope not found in registry"),
     ],
 )
