@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from projections.connection import ReadingConnection, session_options
@@ -15,6 +16,14 @@ from projections.connection import ReadingConnection, session_options
 P = ParamSpec("P")
 T = TypeVar("T")
 ReadByIds = Callable[[AsyncConnection, list[UUID]], Awaitable[Mapping[UUID, bytes]]]
+
+PREPARED_FROM = 1
+"""How often a connection has been asked something when it prepares it. Pages ask for the same lists again and again,
+and PostgreSQL plans some of them for as long as it works on them; what is asked once costs nothing more.
+"""
+
+KEPT_SECONDS = 600.0
+"""How long a connection is kept at hand before the pool sees it again, which replaces those that are old."""
 
 MOST_IDS = 500
 """How many ids one query looks up; more wait for the next."""
@@ -35,13 +44,15 @@ class Reads:
         self._give_up = timeout + 1 if give_up is None else give_up
         options = session_options(patience, timeout)
         self._settling: set[asyncio.Task[None]] = set()
+        self._at_hand: list[ReadingConnection] = []
+        self._asking = 0
         self._pool: AsyncConnectionPool[ReadingConnection] = AsyncConnectionPool(
             make_conninfo(conninfo, application_name="flowledger-reads", options=options, connect_timeout=2),
             connection_class=ReadingConnection,
             min_size=1,
             max_size=size,
             timeout=min(patience, self._give_up),
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "prepare_threshold": PREPARED_FROM},
             open=False,
         )
 
@@ -51,11 +62,14 @@ class Reads:
     async def close(self) -> None:
         for work in self._settling:
             work.cancel()
+        while self._at_hand:
+            await self._pool.putconn(self._at_hand.pop())
         await self._pool.close()
 
     def usage(self) -> Mapping[str, int]:
         """How the connections are in use, by the names that psycopg_pool has for it."""
-        return self._pool.get_stats()
+        stats = self._pool.get_stats()
+        return {**stats, "pool_available": stats["pool_available"] + len(self._at_hand)}
 
     async def run(
         self, query: Callable[Concatenate[AsyncConnection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -68,7 +82,7 @@ class Reads:
         attempts = 0
         while True:
             attempts += 1
-            connection = await self._pool.getconn()
+            connection = self._at_hand.pop() if self._at_hand else await self._take()
             connection.deadline = deadline
             try:
                 return await query(connection, *args, **kwargs)
@@ -79,9 +93,24 @@ class Reads:
             finally:
                 await self._give_back(connection)
 
+    async def _take(self) -> ReadingConnection:
+        self._asking += 1
+        try:
+            connection = await self._pool.getconn()
+        finally:
+            self._asking -= 1
+        connection.kept_until = asyncio.get_running_loop().time() + KEPT_SECONDS
+        return connection
+
     async def _give_back(self, connection: ReadingConnection) -> None:
         if not connection.is_busy:
-            await self._pool.putconn(connection)
+            is_fit = connection.pgconn.transaction_status == TransactionStatus.IDLE
+            if is_fit and not self._asking and asyncio.get_running_loop().time() < connection.kept_until:
+                # The one that was used last is the next: it has prepared what is asked all the time. The pool takes
+                # them in turn.
+                self._at_hand.append(connection)
+            else:
+                await self._pool.putconn(connection)
             return
         # It comes back when the database does; its caller need not wait for that.
         work = asyncio.create_task(self._settle(connection))

@@ -38,6 +38,9 @@ class ReadingConnection(psycopg.AsyncConnection):
     """
 
     deadline = math.inf
+    kept_until = math.inf
+    """A time of the event loop, for whoever lends the connection to know when to look after it."""
+
     _left: tuple[PQGen[Any], BaseException] | None = None
     """The operation that nobody waits for any more, and why."""
 
