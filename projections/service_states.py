@@ -12,14 +12,12 @@ SERVICE_LOCKS = 0x464C4F57
 
 HOLD = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 
-IS_HELD = """
-SELECT EXISTS (
-    SELECT FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = %s
-    AND objid::bigint = (hashtext(%s)::bigint & 4294967295)
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+HELD = sql.SQL(
+    "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
+    " AND classid::bigint = {lock} AND objid::bigint = (hashtext({name})::bigint & 4294967295)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
-"""
+IS_HELD = sql.SQL("SELECT {}").format(HELD.format(lock=SERVICE_LOCKS, name=sql.Placeholder())).as_string(None)
 
 KEEP = """
 INSERT INTO telemetry.services AS service
@@ -60,7 +58,7 @@ SELECT (SELECT count(*) FROM telemetry.notifications WHERE status = 'queued'),
 READ = json_array(
     sql.SQL(
         "SELECT concat('{{\"name\":', to_json(name), ',\"process\":', to_json(process),"
-        " ',\"last_started\":', {started},"
+        " ',\"active\":', to_json({held}), ',\"last_started\":', {started},"
         " ',\"last_success\":', {success}, ',\"last_failure\":', {failure},"
         " ',\"last_error\":', coalesce(to_json(last_error)::text, 'null'), ',\"did\":',"
         " coalesce(to_json(did)::text, 'null'), ',\"lag_seconds\":', to_json(lag_seconds),"
@@ -68,6 +66,7 @@ READ = json_array(
         " FROM telemetry.services AS service ORDER BY name"
     ).format(
         following=FOLLOWING,
+        held=HELD.format(lock=SERVICE_LOCKS, name=sql.Identifier("service", "name")),
         started=sql.SQL(AS_TIME).format(column=sql.Identifier("last_started")),
         success=sql.SQL(AS_TIME).format(column=sql.Identifier("last_success")),
         failure=sql.SQL(AS_TIME).format(column=sql.Identifier("last_failure")),
@@ -83,7 +82,7 @@ async def hold(connection: AsyncConnection, name: str) -> bool:
 
 async def is_held(connection: AsyncConnection, name: str) -> bool:
     """Whether some connection holds the lock of a service."""
-    row = await (await connection.execute(IS_HELD, [SERVICE_LOCKS, name])).fetchone()
+    row = await (await connection.execute(IS_HELD.encode(), [name])).fetchone()
     return row == (True,)
 
 
@@ -113,7 +112,9 @@ async def keep(
 
 
 async def read_services(connection: AsyncConnection) -> bytes:
-    """What is known of each service, as a JSON array. `lag_seconds` is how late its last round began."""
+    """What is known of each service, as a JSON array. `active` says whether any process does its rounds by now,
+    `lag_seconds` how late the last of them began.
+    """
     row = await (await connection.execute(READ, binary=True)).fetchone()
     return bytes(row[0]) if row else b"[]"
 

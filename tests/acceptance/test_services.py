@@ -39,6 +39,12 @@ def test_another_process_goes_on_when_the_one_that_did_the_rounds_is_killed(data
                 before["scheduler"]["last_success"]
             )
             assert (scheduler["last_error"], scheduler["did"]) == (None, "planned 0 runs")
+            assert scheduler["active"] is True
+    with (
+        serving(tmp_path / "third", database_url=database_url, services_enabled=False) as third,
+        third.client() as client,
+    ):
+        assert {service["active"] for service in services(client).values()} == {False}
 
 
 def test_nothing_is_planned_where_services_are_switched_off(database_url: str, log: Path) -> None:
