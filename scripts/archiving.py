@@ -117,7 +117,7 @@ def restore(
     settings = _settings(data_dir, database_url)
     with _ledger(settings) as database:
         planned = Restorer(database.conninfo, _actor("restore"), _now).plan(directory)
-        if dry_run or not yes:
+        if dry_run or not yes or not planned.events:
             _tell_restoration(planned, json=json and dry_run)
         if dry_run or not planned.events:
             raise typer.Exit(DONE)

@@ -19,6 +19,8 @@ MASK = "********"
 WEBHOOKS = {"http": "http", "https": "https", "json": "http", "jsons": "https"}
 """The schemes of our own webhook, with the one by which each is called."""
 
+USUAL_PORTS = {"http": 80, "https": 443}
+
 EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
 """Addresses of IPv6 that end in one of IPv4, which a gateway may go to (RFC 6052, RFC 8215, RFC 4291)."""
 
@@ -71,15 +73,18 @@ def parse_target(url: str) -> Target:
         httpx.URL(plain)
     except httpx.InvalidURL:
         raise UnusableTarget("The url is none.") from None
-    return Target(plain, scheme, parts.hostname, port or (443 if called == "https" else 80))
+    return Target(plain, scheme, parts.hostname, port or USUAL_PORTS[called])
 
 
 def shown(target: Target) -> str:
-    """As much of a url as may be shown: no more than its scheme, and the host where that is one."""
+    """As much of a url as may be shown: no more than its scheme, and the host and the port where that is one."""
+    if not target.is_webhook:
+        return f"{target.scheme}://{MASK}"
     host = target.host or ""
     if ":" in host:
         host = f"[{host}]"
-    return f"{target.scheme}://{host}/{MASK}" if target.is_webhook else f"{target.scheme}://{MASK}"
+    port = "" if target.port == USUAL_PORTS[WEBHOOKS[target.scheme]] else f":{target.port}"
+    return f"{target.scheme}://{host}{port}/{MASK}"
 
 
 def is_public(address: Address) -> bool:

@@ -105,7 +105,7 @@ class Archiver:
     def _write(self, connection: Connection, cutoff: datetime, parent: Path) -> tuple[Path, Manifest, Chosen] | None:
         """Choose, write and check; from here on, what was written may be removed."""
         created, archive_id = self.clock(), new_id()
-        directory = parent.absolute() / f"{created:%Y%m%dT%H%M%SZ}-{archive_id.hex[-12:]}"
+        directory = parent.absolute() / f"{created:%Y%m%dT%H%M%SZ}-{archive_id}"
         records.begin(connection, archive_id, created, directory, "writing")
         directory.mkdir(parents=True, mode=0o700)
         files: list[DataFile] = []

@@ -31,6 +31,8 @@ class KeyDirectory(KeyStore):
         self._root = root
         try:
             self.id = self._identity(create)
+        except FileNotFoundError:
+            raise KeysUnusable(f"No payload keys are kept in {root}.") from None
         except (OSError, ValueError) as error:
             raise KeysUnusable(f"Payload keys cannot be kept in {root}: {error}.") from error
 

@@ -108,6 +108,19 @@ def test_the_urls_of_a_service_are_known_as_such(url: str, known: bool) -> None:
     assert asyncio.run(others.is_known(parse_target(url))) is known
 
 
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://host.example/a", "http://host.example/********"),
+        ("http://host.example:80/a", "http://host.example/********"),
+        ("jsons://host.example:8443/a", "jsons://host.example:8443/********"),
+        ("http://[2001:db8::1]:81/a", "http://[2001:db8::1]:81/********"),
+    ],
+)
+def test_the_port_is_shown_where_it_is_not_the_usual_one(url: str, text: str) -> None:
+    assert shown(parse_target(url)) == text
+
+
 @given(st.text("abc:/@?#[].1", min_size=1), st.sampled_from(["https", "json", "slack", "mailto"]))
 def test_no_more_is_shown_of_a_url_than_its_scheme_and_host(rest: str, scheme: str) -> None:
     url = f"{scheme}://user:SECRET@host.example/{rest}SECRET?t=SECRET#SECRET"
