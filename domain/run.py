@@ -67,10 +67,12 @@ class Archived(Event):
     """A run that had ended went into an archive with all its events, in the place of which this one stands.
 
     It is the last event of its stream, and until the run is restored the only one: the versions before it are those
-    that are in the archive.
+    that are in the archive. `part_of` is the flow run of a task run, or the task run that stands for a subflow run, so
+    that what belongs to a run can be found while all of it is away.
     """
 
     archive_id: UUID
+    part_of: UUID | None = None
 
 
 class Restored(Event):

@@ -19,6 +19,7 @@ from domain.errors import BeganInPlain
 from domain.ledger import Ledger
 from domain.payloads import without_payload
 from projections.client_events import PLAIN_LABELS
+from projections.kin import task_runs_of
 from projections.payload_keys.store import KeyStore
 
 T = TypeVar("T")
@@ -33,20 +34,13 @@ TOUCHED = (
 )
 """The tables in which rows with payload were replaced or deleted."""
 
-TASK_RUNS = "SELECT id FROM read.task_runs WHERE flow_run_id = %s ORDER BY id"
-SUBFLOWS = """
-SELECT child.id FROM read.flow_runs AS child JOIN read.task_runs AS parent ON parent.id = child.parent_task_run_id
-WHERE parent.flow_run_id = %s ORDER BY child.id
-"""
-PARENT = """
-SELECT parent.flow_run_id FROM read.flow_runs AS run JOIN read.task_runs AS parent ON parent.id = run.parent_task_run_id
-WHERE run.id = %s
-"""
-
 OF_RUNS = "flow_run_id = %(run)s OR task_run_id = ANY(%(runs)s)"
-LOGS = f"SELECT id FROM telemetry.logs WHERE {OF_RUNS}"  # noqa: S608
+LOGS = f"SELECT id FROM telemetry.logs WHERE ({OF_RUNS}) AND (message <> '' OR sealed_under IS NOT NULL)"  # noqa: S608
 REDACT_LOGS = "UPDATE telemetry.logs SET message = '', sealed_under = NULL WHERE id = ANY(%s)"
-ARTIFACTS = f"SELECT id FROM telemetry.artifacts WHERE {OF_RUNS}"  # noqa: S608
+ARTIFACTS = f"""
+SELECT id FROM telemetry.artifacts
+WHERE ({OF_RUNS}) AND NOT (data IS NULL AND description IS NULL AND metadata_ IS NULL)
+"""  # noqa: S608
 REDACT_ARTIFACTS = """
 UPDATE telemetry.artifacts SET data = NULL, description = NULL, metadata_ = NULL WHERE id = ANY(%s)
 """
@@ -90,10 +84,11 @@ class Eraser:
         erased = self._ask(ErasePayload(caller=self.caller, id=id))
         if not isinstance(erased, Erased):
             raise TypeError("An erasure is answered with the key to destroy")
-        if erased.payload_key not in self.keys.look_up([erased.payload_key]):
+        key = self.keys.look_up([erased.payload_key])
+        if not key:
             # Of a run in an archive nothing else is known here.
             raise BeganInPlain("Run", id)
-        task_runs = [row[0] for row in self.connection.execute(TASK_RUNS, [id])]
+        task_runs = task_runs_of(self.connection, id)
         for some in _pieces(task_runs):
             self._ask(EraseTaskRuns(caller=self.caller, flow_run_id=id, task_runs=tuple(some)))
         self.report("runs in the ledger and its tables", 1 + len(task_runs))
@@ -103,18 +98,7 @@ class Eraser:
         self.report("events of clients", self._redact_events(id, task_runs))
         self.report("kept answers", self._redact_answers(id))
         self.keys.destroy(erased.payload_key)
-        self.report("key", 1)
-
-    def subflows(self, id: UUID) -> Iterator[UUID]:
-        """The flow runs that a flow run has started as subflows, and those that these have."""
-        for (child,) in self.connection.execute(SUBFLOWS, [id]).fetchall():
-            yield child
-            yield from self.subflows(child)
-
-    def parent(self, id: UUID) -> UUID | None:
-        """The flow run that a flow run is a subflow of; it has the states of its subflows, too."""
-        row = self.connection.execute(PARENT, [id]).fetchone()
-        return row[0] if row else None
+        self.report("key", sum(value is not None for value in key.values()))
 
     def clear_away(self) -> None:
         """Clear away the rows that were replaced, as far as nobody may still be reading them."""

@@ -84,3 +84,6 @@ CREATE INDEX IF NOT EXISTS answers_recorded_at ON ledger.answers (recorded_at);
 -- The events of notification policies, which whoever follows the log looks for among all others.
 CREATE INDEX IF NOT EXISTS events_of_policies ON ledger.events (position)
     WHERE starts_with(topic, 'NotificationPolicy.');
+-- What went, which is looked through for what belonged to a run that is to be erased.
+CREATE INDEX IF NOT EXISTS events_of_what_went ON ledger.events (topic, originator_id)
+    WHERE topic IN ('FlowRun.Deleted', 'TaskRun.Deleted', 'FlowRun.Archived', 'TaskRun.Archived');

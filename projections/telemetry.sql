@@ -213,3 +213,20 @@ CREATE TABLE IF NOT EXISTS telemetry.notification_attempts (
 -- The attempts that a process did not live to tell the end of.
 CREATE INDEX IF NOT EXISTS notification_attempts_open ON telemetry.notification_attempts (notification_id)
     WHERE finished IS NULL;
+
+-- What people put into runs is not to be kept in statistics, where erasing would not find it. Of JSON there are none.
+DO $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        SELECT attrelid::regclass AS name, attname FROM pg_attribute
+        WHERE attstattarget IS DISTINCT FROM 0 AND (attrelid, attname) IN (
+            ('telemetry.logs'::regclass, 'message'),
+            ('telemetry.artifacts'::regclass, 'description'),
+            ('ledger.answers'::regclass, 'answer')
+        )
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', kept.name, kept.attname);
+    END LOOP;
+END $$;

@@ -1,6 +1,8 @@
 """The command that erases what people put into a run, and how it tells a person what was done and what may linger."""
 
 import getpass
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -13,14 +15,15 @@ from rich.console import Console
 from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from domain.commands.command import Caller
-from domain.errors import LedgerError
+from domain.errors import BeganInPlain, LedgerError, NotEnded
 from domain.ledger import Ledger
 from projections.connection import LedgerConnection, first_line
 from projections.erasing import Eraser, Report
+from projections.kin import parent_of, subflows_of
 from projections.payload_keys.opening import open_keys
 from projections.payload_keys.store import StoredKeys
 from projections.recorder import PostgresLedgerRecorder
-from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
+from scripts.options import IMPOSSIBLE, SEEN_BY_OTHERS, SEEN_BY_OTHERS_TOO, failed, option_for, read_settings
 
 PATIENCE_SECONDS = 30.0
 """How long a step waits for the ledger lock, which a server with much to do holds most of the time."""
@@ -34,6 +37,17 @@ results that clients stored themselves; and other runs that were served a result
 """
 
 
+class Teller(Console):
+    """Tells what was done; where nobody listens any more, what is being done goes on to its end all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(soft_wrap=True, highlight=False, markup=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def erase(
     run_id: Annotated[
         UUID, typer.Argument(help="The id of a flow run, or of a task run outside of any.", show_default=False)
@@ -44,13 +58,13 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
     database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
-    payload_keys: Annotated[str | None, option_for("payload_keys", SEEN_BY_OTHERS)] = None,
+    payload_keys: Annotated[str | None, option_for("payload_keys", SEEN_BY_OTHERS_TOO)] = None,
 ) -> None:
     """Erase for good what people put into a run that has ended, whether or not a server runs.
 
     Parameters, context, inputs, state messages and data, log lines and artifacts go; what happened, when and by whom
     stays, and the ledger still verifies. It may be interrupted at any point and run again. Exit code 0: it is erased;
-    1: it could not be, as a run that began before keys were kept.
+    1: it could not be, or a subflow could not, as one that began before keys were kept.
     """
     url = None if database_url is None else SecretStr(database_url)
     keys = None if payload_keys is None else SecretStr(payload_keys)
@@ -60,7 +74,7 @@ def erase(
         raise failed(WITHOUT_KEYS)
     if not yes:
         typer.confirm(f"Erase the payload of run {run_id} for good?", abort=True)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Teller()
     try:
         with open_ledger(settings) as database, psycopg.connect(database.conninfo, autocommit=True) as connection:
             store = open_keys(settings.keys_at)
@@ -74,19 +88,25 @@ def erase(
 
 
 def _erase(eraser: Eraser, id: UUID, with_subflows: bool, console: Console) -> None:
-    subflows = list(eraser.subflows(id))
+    subflows, refused = list(subflows_of(eraser.connection, id)), False
     eraser.erase(id)
     for subflow in subflows if with_subflows else ():
         console.print(f"Subflow {subflow}:")
-        eraser.erase(subflow)
+        try:
+            eraser.erase(subflow)
+        except (BeganInPlain, NotEnded) as refusal:
+            refused = True
+            console.print(f"Not erased: {refusal}.")
     eraser.clear_away()
     console.print("Replaced rows were cleared away (VACUUM).")
     if subflows and not with_subflows:
         console.print(f"Not erased: {len(subflows)} subflows, which have keys of their own (--with-subflows).")
-    parent = eraser.parent(id)
+    parent = parent_of(eraser.connection, id)
     if parent is not None:
-        console.print(f"Not erased: the messages of its states in flow run {parent}, of which it is a subflow.")
+        console.print(f"Not erased: the messages of its states in run {parent}, of which it is a subflow.")
     console.print(LINGERS)
+    if refused:
+        raise typer.Exit(IMPOSSIBLE)
 
 
 def _caller() -> Caller:
@@ -94,4 +114,4 @@ def _caller() -> Caller:
 
 
 def _teller(console: Console) -> Report:
-    return lambda what, number: console.print(f"Erased: {number:,} {what}.")
+    return lambda what, number: console.print(f"Erased: {number:,} {what}.") if number else None

@@ -17,6 +17,7 @@ def option_for(setting: str, note: str = "") -> Any:
 
 
 SEEN_BY_OTHERS = "Other users can see arguments: give a password only in FLOWLEDGER_DATABASE_URL."
+SEEN_BY_OTHERS_TOO = "Other users can see arguments: give a password only in FLOWLEDGER_PAYLOAD_KEYS."
 
 
 IMPOSSIBLE = 1

@@ -112,10 +112,12 @@ class Remover:
         if not isinstance(run, Run):
             raise TypeError(f"Only runs go into an archive, not a {type(run).__name__}")
         kind = FlowRunArchived if isinstance(run, FlowRun) else TaskRunArchived
+        part_of = run.parent_task_run_id if isinstance(run, FlowRun) else run.runs_in
         return kind(
             originator_id=run.id,
             originator_version=run.version + 1,
             recorded_at=at,
             actor=self._actor,
             archive_id=self._archive_id,
+            part_of=part_of,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -75,14 +76,16 @@ class Sealed:
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
         environment = {
             "PATH": "",
             "FLOWLEDGER_DATABASE_URL": self.conninfo,
             "FLOWLEDGER_PAYLOAD_KEYS": str(self.keys),
         }
         command = [sys.executable, "-m", "scripts.cli", *arguments]
-        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True
+        )
 
     def erase(self, run: str, *options: str) -> str:
         done = self.command("erase", run, "--yes", *options)
@@ -211,12 +214,12 @@ def holds(text: str | bytes) -> bool:
 
 
 def dump(conninfo: str) -> Iterator[tuple[str, bytes]]:
-    """The content of every table of the database."""
+    """The content of every table of the database, and what its planner of queries has noted of them."""
     with psycopg.connect(conninfo) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
-        for schema, name in tables:
+        for schema, name in [*tables, ("pg_catalog", "pg_statistic")]:
             with connection.cursor() as cursor:
                 copy_out = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, name))
                 with cursor.copy(copy_out) as copy:
@@ -258,6 +261,9 @@ def test_nothing_is_left_of_what_was_put_into_a_run_that_was_erased(sealed: Seal
     assert "telemetry.logs" not in tables_that_hold_it(sealed.conninfo)
     is_clean(sealed)
     copied, before = events_of(sealed.conninfo), lasting(sealed, run)
+    with psycopg.connect(sealed.conninfo, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    assert "pg_catalog.pg_statistic" not in tables_that_hold_it(sealed.conninfo)
 
     told = sealed.erase(run.flow_run)
     assert "Erased: 3 runs in the ledger and its tables." in told
@@ -332,6 +338,58 @@ def test_a_subflow_is_erased_with_its_parent_when_asked_for(sealed: Sealed) -> N
     is_clean(sealed)
 
 
+@pytest.mark.parametrize("gone", ["the parent", "the subflow", "both", "both, and archived", "nothing, but archived"])
+def test_what_belongs_to_a_run_is_erased_with_it_also_when_it_is_gone(
+    sealed: Sealed, tmp_path: Path, gone: str
+) -> None:
+    parent = tell(sealed)
+    child = tell(sealed, parent.task_runs[0])
+    grandchild = tell(sealed, child.task_runs[0])
+    for run in (parent, child, grandchild):
+        sealed.post("artifacts/", {"key": "k", "data": MARKER, "task_run_id": run.task_runs[0]})
+    deleted = {"the parent": [parent], "the subflow": [child], "nothing, but archived": []}.get(gone, [parent, child])
+    for run in deleted:
+        assert sealed.client.delete(f"flow_runs/{run.flow_run}").status_code == 204
+    if gone.endswith("archived"):
+        archived = sealed.command("archive", "--older-than", "0m", "--to", str(tmp_path / "archives"), "--yes")
+        assert archived.returncode == 0, archived.stdout + archived.stderr
+
+    assert "Not erased: 2 subflows" in sealed.erase(parent.flow_run)
+    assert child.flow_run in sealed.erase(parent.flow_run, "--with-subflows")
+
+    if gone.endswith("archived"):
+        (directory,) = (tmp_path / "archives").iterdir()
+        assert sealed.command("restore", str(directory), "--yes").returncode == 0
+        assert "0 runs with 0 events" in sealed.command("restore", str(directory), "--yes").stdout
+    assert tables_that_hold_it(sealed.conninfo) == set()
+    for run in (parent, child, grandchild):
+        assert not [path for path, text in answers(sealed, run).items() if holds(text)]
+    assert f"in run {parent.flow_run}, of which it is a subflow" in sealed.erase(child.flow_run)
+    is_clean(sealed)
+
+
+def test_an_erasure_goes_on_to_its_end_when_nobody_listens(sealed: Sealed) -> None:
+    parent = tell(sealed)
+    tell(sealed, parent.task_runs[0])
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = sealed.command("erase", parent.flow_run, "--with-subflows", "--yes", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tables_that_hold_it(sealed.conninfo) == set()
+
+
+def test_what_cannot_be_erased_does_not_keep_the_rest_from_it(sealed: Sealed) -> None:
+    parent = tell(sealed)
+    child = sealed.post("flow_runs/", {"flow_id": sealed.flow, "parent_task_run_id": parent.task_runs[0]})["id"]
+    done = sealed.command("erase", parent.flow_run, "--with-subflows", "--yes")
+    assert (done.returncode, f"Not erased: Flow run {child} cannot be erased before it has ended." in done.stdout) == (
+        1,
+        True,
+    )
+    assert tables_that_hold_it(sealed.conninfo) == set()
+
+
 @pytest.mark.parametrize("why", ["has ended", "whose key it shares", "not found"])
 def test_a_run_that_cannot_be_erased_is_refused_with_a_sentence(sealed: Sealed, why: str) -> None:
     run = tell(sealed)
@@ -359,7 +417,7 @@ def test_keys_must_be_those_of_the_ledger_and_apart_from_it(sealed: Sealed, tmp_
     sealed.post("flow_runs/", {"flow_id": sealed.flow, "parameters": {"p": MARKER}})
     for keys, sentence in (
         ("", "must say where its keys are"),
-        (str(tmp_path / "elsewhere"), "cannot be kept in"),
+        (str(tmp_path / "elsewhere"), "No payload keys are kept in"),
     ):
         done = run_with(sealed, keys, "verify-ledger", "--jobs", "1")
         assert (done.returncode, sentence in done.stderr) == (1, True), done.stderr
