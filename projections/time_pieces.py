@@ -54,6 +54,9 @@ def pieces(ranges: Sequence[tuple[int, int]], now: int | None = None) -> list[Pi
         return found
     present, future = _floor(now - SKEW, 60), _ceiling(now + SKEW, 60)
     for index, (start, stop) in enumerate(ranges):
+        if stop <= present or start >= future:
+            _cut(found, index, start, stop, due=stop <= present)
+            continue
         before, after = min(max(present, start), stop), min(max(future, start), stop)
         _cut(found, index, start, before, due=True)
         if before < after:
@@ -69,6 +72,9 @@ def _cut(found: list[Piece], index: int, start: int, stop: int, *, due: bool, le
     for narrower in range(level - 1, -1, -1):
         width = WIDTHS[narrower]
         first, last = _ceiling(start, width), _floor(stop, width)
+        if first == start and last == stop:
+            found.append(Piece(index, width, start, stop, due))
+            return
         if first < last:
             _cut(found, index, start, first, due=due, level=narrower)
             found.append(Piece(index, width, first, last, due))
