@@ -43,6 +43,10 @@ class Question(BaseModel):
     """
 
 
+LAST_NUMBER = 2**63 - 1
+"""The greatest number that PostgreSQL counts to."""
+
+
 @dataclass(frozen=True)
 class Services:
     """What all endpoints share: the settings, the command queue, and what reads, runs by their ids together.
@@ -71,6 +75,14 @@ class Services:
     def ring(self) -> StoredKeys | None:
         """The keys of payloads for one request; None where none are kept."""
         return None if self.keys is None else StoredKeys(self.keys)
+
+
+def whole_number(text: str, most: int, where: list[str]) -> int:
+    """The number, from 0 to `most`, that a text of digits stands for. Raises InvalidRequest (422), which says where."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))) or int(text) > most:
+        message = f"Input should be a whole number from 0 to {most}"
+        raise InvalidRequest([{"type": "int_parsing", "loc": where, "msg": message, "input": text}], None)
+    return int(text)
 
 
 class Call:
@@ -164,6 +176,11 @@ class Call:
     def queries(self, name: str) -> list[str]:
         """All values of a parameter of the query string."""
         return parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name, [])
+
+    def query_number(self, name: str, most: int = LAST_NUMBER) -> int | None:
+        """A number from the query string, None where it is missing. Raises what `whole_number` does."""
+        value = self.query(name)
+        return None if value is None else whole_number(value, most, ["query", name])
 
     def query_id(self, name: str) -> UUID:
         """An id from the query string. Raises InvalidRequest (422) when it is missing or malformed."""

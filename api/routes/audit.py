@@ -6,7 +6,6 @@ from uuid import UUID
 from api.answer import Answer, answer
 from api.call import Call
 from api.endpoint import Endpoints
-from api.errors import InvalidRequest
 from api.moments import LAST_VERSION, moment_of
 from api.routes.answers import found
 from api.routes.listing import page_of
@@ -70,19 +69,11 @@ async def found_or_archived(call: Call, kind: type[Aggregate], id: UUID, documen
 
 
 async def _events(call: Call, kind: type[Aggregate]) -> Answer:
-    id, after = call.id(), _number(call, "after") or 0
-    limit = page_of(call, _number(call, "limit"))
+    id, after = call.id(), call.query_number("after", LAST_VERSION) or 0
+    limit = page_of(call, call.query_number("limit"))
     rows = await call.services.reads.run(audit.read_events, kind, id, after=after, limit=limit)
     if rows is None:
         return found(None, NAMES.get(kind, kind.kind))
     mapper = call.services.mapper()
     page = await asyncio.to_thread(audit.page_of_events, kind, id, rows, after=after, limit=limit, mapper=mapper)
     return Answer(page)
-
-
-def _number(call: Call, name: str) -> int | None:
-    text = call.query(name)
-    if text is None or (text.isascii() and text.isdigit() and len(text) < len(str(LAST_VERSION))):
-        return None if text is None else int(text)
-    message = f"Input should be a whole number from 0 to {10 ** (len(str(LAST_VERSION)) - 1) - 1}"
-    raise InvalidRequest([{"type": "int_parsing", "loc": ["query", name], "msg": message, "input": text}], None)

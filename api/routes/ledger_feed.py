@@ -14,7 +14,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Send
 
 from api.answer import Answer
-from api.call import Call
+from api.call import LAST_NUMBER, Call, whole_number
 from api.endpoint import Endpoints
 from api.errors import UNAVAILABLE, InvalidRequest, Refused
 from api.herald import LOOK_SECONDS
@@ -28,8 +28,6 @@ from projections.head import read_head
 from projections.ledger_feed import EVENTS_AT_ONCE, Entry, Wanted, Window, read_window
 
 endpoints = Endpoints()
-
-LAST_POSITION = 2**63 - 1
 
 PING_SECONDS = 15.0
 """How often a reader is told how far the ledger was looked at for it, so that it is not taken for gone."""
@@ -61,10 +59,11 @@ async def read_ledger_events(call: Call) -> Answer:
     wanted = _wanted(call)
     if "text/event-stream" in (call.header(b"accept") or ""):
         resumed = call.header(b"last-event-id")
-        after = _after(call) if not resumed else _position(resumed, "header", "Last-Event-ID")
-        return await _stream(call, wanted, after)
-    after = _after(call)
-    limit = page_of(call, _number(call, "limit"))
+        if resumed:
+            return await _stream(call, wanted, whole_number(resumed, LAST_NUMBER, ["header", "Last-Event-ID"]))
+        return await _stream(call, wanted, call.query_number("after") or 0)
+    after = call.query_number("after") or 0
+    limit = page_of(call, call.query_number("limit"))
     window = await call.services.reads.run(read_window, after, wanted, limit, call.services.mapper())
     _refuse_beyond(after, window.head)
     body = b'{"events":[%s],"next_after":%s,"head":%d}' % (
@@ -181,7 +180,9 @@ def _wanted(call: Call) -> Wanted:
     topics = frozenset(call.queries("topic"))
     unknown = sorted(topics - EVENT_TYPES.keys())
     if unknown:
-        raise _invalid("query", "topic", unknown[0], f"There are no events of the topic {unknown[0]!r}")
+        message = f"There are no events of the topic {unknown[0]!r}"
+        detail = {"type": "value_error", "loc": ["query", "topic"], "msg": message, "input": unknown[0]}
+        raise InvalidRequest([detail], None)
     return Wanted(
         topics=topics or None,
         flow_run_id=_id(call, "flow_run_id"),
@@ -195,25 +196,6 @@ def _id(call: Call, name: str) -> UUID | None:
     return None if call.query(name) is None else call.query_id(name)
 
 
-def _after(call: Call) -> int:
-    return _number(call, "after") or 0
-
-
-def _number(call: Call, name: str) -> int | None:
-    text = call.query(name)
-    return None if text is None else _position(text, "query", name)
-
-
-def _position(text: str, place: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > LAST_POSITION:
-        raise _invalid(place, name, text, f"Input should be a whole number from 0 to {LAST_POSITION}")
-    return int(text)
-
-
 def _refuse_beyond(after: int, head: int) -> None:
     if after > head:
         raise Refused(409, f"The ledger ends at position {head}, before {after}: it is not the one that was read.")
-
-
-def _invalid(place: str, name: str, given: str, message: str) -> InvalidRequest:
-    return InvalidRequest([{"type": "value_error", "loc": [place, name], "msg": message, "input": given}], None)

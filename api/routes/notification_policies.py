@@ -179,7 +179,7 @@ async def delete_notification_policy(call: Call) -> Answer:
     options=("limit", "offset"),
 )
 async def read_deliveries(call: Call) -> Answer:
-    limit, offset = _number(call, "limit"), _number(call, "offset")
+    limit, offset = call.query_number("limit"), call.query_number("offset")
     documents = await call.services.reads.run(
         notifications.read_deliveries, call.id(), limit=page_of(call, limit), offset=offset or 0
     )
@@ -239,12 +239,3 @@ async def _sealed_secret(call: Call, secret: str) -> str:
 def _needs_block_id(call: Call) -> bool:
     """Whether the caller cannot read a policy without the id of a block: clients before 3.x know no other."""
     return call.dialect in ("orion", "prefect-2")
-
-
-def _number(call: Call, name: str) -> int | None:
-    value = call.query(name)
-    if value is None:
-        return None
-    if not value.isascii() or not value.isdigit() or len(value) > 18:
-        raise Refused(422, f"Invalid {name}: must be a number of at least 0.")
-    return int(value)

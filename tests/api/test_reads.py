@@ -127,3 +127,48 @@ def test_a_query_that_fails_fails_for_all_that_share_it_and_for_nobody_later(con
         assert await gathered.read(uuid4()) == b"{}"
 
     with_reads(conninfo, use)
+
+
+async def backend(connection: AsyncConnection) -> int:
+    return connection.info.backend_pid
+
+
+def test_the_connection_that_was_used_last_is_the_next(conninfo: str) -> None:
+    async def use(reads: Reads) -> None:
+        async def held(connection: AsyncConnection, others: int) -> int:
+            if others:
+                await reads.run(held, others - 1)
+            return await backend(connection)
+
+        last = await reads.run(held, 2)
+        assert [await reads.run(backend) for _ in range(5)] == [last] * 5
+        assert reads.usage()["pool_size"] == 3
+        assert reads.usage()["pool_available"] == 3
+
+    with_reads(conninfo, use)
+
+
+def test_who_waits_for_a_connection_gets_the_next_that_is_given_back(conninfo: str) -> None:
+    async def use(reads: Reads) -> None:
+        waiting: list[asyncio.Task[int]] = []
+
+        async def asked_meanwhile(connection: AsyncConnection) -> None:
+            waiting.extend(asyncio.create_task(reads.run(answer, n)) for n in range(5))
+            await connection.execute("SELECT 1")
+
+        await reads.run(asked_meanwhile)
+        assert await asyncio.gather(*waiting) == list(range(5))
+
+    with_reads(conninfo, use, size=1)
+
+
+def test_a_connection_that_was_kept_for_long_goes_back_to_the_pool(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.reads.KEPT_SECONDS", -1.0)
+
+    async def use(reads: Reads) -> None:
+        assert [await reads.run(answer, n) for n in range(3)] == [0, 1, 2]
+        assert reads.usage()["requests_num"] == 3
+
+    with_reads(conninfo, use)
