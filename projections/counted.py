@@ -142,15 +142,17 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
     # OFFSET 0 keeps PostgreSQL from joining all counters with all pieces instead of looking for those of each piece.
     cut = list(made_of)
     text = sql.SQL(
-        "WITH piece AS MATERIALIZED (SELECT index, width, due,"
+        "WITH piece AS MATERIALIZED (SELECT index, width, due, start AS first, step,"
         " coalesce('1970-01-01Z'::timestamptz + start * interval '1 microsecond', '-infinity') AS start,"
         " '1970-01-01Z'::timestamptz + stop * interval '1 microsecond' AS stop"
-        " FROM unnest(%s::int[], %s::int[], %s::int[]::bool[], %s::bigint[], %s::bigint[])"
-        " AS cut(index, width, due, start, stop))"
-        " SELECT index, state_type, state_name, runs, run_time, running_since, late,"
+        " FROM unnest(%s::int[], %s::int[], %s::int[]::bool[], %s::bigint[], %s::bigint[], %s::bigint[])"
+        " AS cut(index, width, due, start, stop, step))"
+        " SELECT index + CASE WHEN step > 0"
+        " THEN ((extract(epoch FROM bucket)::bigint * 1000000 - first) / step)::int ELSE 0 END AS index,"
+        " state_type, state_name, runs, run_time, running_since, late,"
         " CASE WHEN due THEN waiting ELSE 0 END AS waiting,"
         " CASE WHEN due THEN waiting_since ELSE 0 END AS waiting_since"
-        " FROM piece CROSS JOIN LATERAL (SELECT state_type, state_name, {sums} FROM read.run_counts AS counts"
+        " FROM piece CROSS JOIN LATERAL (SELECT bucket, state_type, state_name, {sums} FROM read.run_counts AS counts"
         " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = piece.width"
         " AND bucket >= piece.start AND bucket < piece.stop AND {rows} OFFSET 0) AS summed WHERE width > 0"
         " UNION ALL SELECT index, state_type, state_name, {sums}"
@@ -171,6 +173,7 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
         [piece.due for piece in cut],
         [piece.start for piece in cut],
         [piece.stop for piece in cut],
+        [piece.step for piece in cut],
     )
     return Condition(text, (*map(_array, columns), *counters.rows.values, *where.values))
 

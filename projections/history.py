@@ -15,7 +15,7 @@ from projections.documents import as_json
 from projections.filters.condition import Condition
 from projections.filters.related import Filters
 from projections.queries import Kind
-from projections.time_pieces import FIRST, LAST, MICROSECOND, Piece, microseconds, pieces
+from projections.time_pieces import FIRST, LAST, MICROSECOND, Piece, even_pieces, microseconds, pieces
 
 MOST_INTERVALS = 500
 """How many intervals a history has at most; those that would come later are left out. Source: server 3.9.1."""
@@ -65,7 +65,11 @@ async def read_history(
     if counters is None:
         parts = _parts_of_rows(kind, kind.where(filters), ranges[0][0], ranges[-1][1], step)
     else:
-        cut = pieces([_within(counters, since, until) for since, until in ranges], microseconds(now or _utc_now()))
+        present = microseconds(now or _utc_now())
+        if counters.start is None and counters.stop == LAST:
+            cut = even_pieces(first, step, len(ranges), present)
+        else:
+            cut = pieces([_within(counters, since, until) for since, until in ranges], present)
         parts = parts_of_pieces(kind.source.table, counters, kind.where(filters), cut)
     running = sql.Literal(StateType.RUNNING.value)
     spread = Condition(_SPREAD.format(running=running, late=_LATE, parts=parts.text), parts.values)

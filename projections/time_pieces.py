@@ -4,7 +4,7 @@ Times are whole microseconds since 1970 (UTC), so that cutting is exact; ranges 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from projections.run_counts import WIDTHS
@@ -26,7 +26,8 @@ SKEW = 60 * SECOND
 class Piece:
     """A part of interval number `index`: buckets of `width` seconds, or EXACT. `due` says that it lies in the past.
 
-    Without a `start` it holds the runs that have no time.
+    Without a `start` it holds the runs that have no time. With a `step` it holds all of several intervals of that
+    length, of which number `index` is the first.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Piece:
     start: int | None
     stop: int
     due: bool
+    step: int = 0
 
 
 def microseconds(time: datetime) -> int:
@@ -63,6 +65,15 @@ def pieces(ranges: Sequence[tuple[int, int]], now: int | None = None) -> list[Pi
             found.append(Piece(index, EXACT, before, after, due=True))
         _cut(found, index, after, stop, due=False)
     return found
+
+
+def even_pieces(start: int, step: int, number: int, now: int) -> list[Piece]:
+    """The pieces of so many intervals of one length, one after the other; where buckets fit, one of all in the past."""
+    width = next((width for width in reversed(WIDTHS) if start % (width * SECOND) == step % (width * SECOND) == 0), 0)
+    past = min(max((_floor(now - SKEW, 60) - start) // step, 0), number) if width else 0
+    later = pieces([(start + place * step, start + (place + 1) * step) for place in range(past, number)], now)
+    found = [replace(piece, index=past + piece.index) for piece in later]
+    return [Piece(0, width, start, start + past * step, True, step), *found] if past else found
 
 
 def _cut(found: list[Piece], index: int, start: int, stop: int, *, due: bool, level: int = len(WIDTHS)) -> None:
