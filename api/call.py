@@ -37,14 +37,14 @@ SHORT = 4096
 """Bytes up to which they are."""
 
 
+LAST_NUMBER = 2**63 - 1
+"""The greatest number that PostgreSQL counts to."""
+
+
 class Question(BaseModel):
     """A body that asks and changes nothing. The same bytes are parsed once as long as they are among those that came
     last: such a body must be left as it is, and may keep what was made of it.
     """
-
-
-LAST_NUMBER = 2**63 - 1
-"""The greatest number that PostgreSQL counts to."""
 
 
 @dataclass(frozen=True)
