@@ -1,7 +1,6 @@
 """What goes into an archive, what is left of it, and that it comes back as it was."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,17 +25,6 @@ from tests.checks import check_ledger, live_rows
 from tests.domain.conftest import CALLER, Clock, Desk, proposed
 
 ACTOR = "an archivist"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def desk(conninfo: str, clock: Clock) -> Iterator[Desk]:
-    with Ledger(PostgresLedgerRecorder(LedgerConnection(conninfo)), clock=clock) as ledger:
-        yield Desk(ledger, clock)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -29,17 +28,6 @@ from tests.projections.test_projection_law import FLOWS, commands
 from tests.support.server_process import REPOSITORY, is_alive, wait_until
 
 FLIP = "UPDATE ledger.events SET state = replace(state, 'a test', 'b test') WHERE position = %s"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def desk(conninfo: str, clock: Clock) -> Iterator[Desk]:
-    with Ledger(PostgresLedgerRecorder(LedgerConnection(conninfo)), clock=clock) as ledger:
-        yield Desk(ledger, clock)
 
 
 @pytest.fixture
