@@ -29,7 +29,7 @@ from projections.archive.removing import Moved
 from projections.archive.restoring import NotForThisLedger, Restoration, Restorer
 from projections.connection import first_line
 from projections.schema import make_room_for_archives
-from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
+from scripts.options import failed, option_for, read_settings
 from scripts.rebuilding import progress
 
 DONE, SOME_LEFT = 0, 2
@@ -70,7 +70,7 @@ def archive(
     yes: Annotated[bool, YES] = False,
     json: Annotated[bool, JSON] = False,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
 ) -> None:
     """Move runs that ended long ago, with all that happened to them, into files, whether or not a server runs.
 
@@ -105,7 +105,7 @@ def restore(
     yes: Annotated[bool, YES] = False,
     json: Annotated[bool, JSON] = False,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
 ) -> None:
     """Bring the runs of an archive back, whether or not a server runs.
 

@@ -11,7 +11,7 @@ from api.version import VERSION
 from scripts.archiving import archive, restore
 from scripts.benchmarking.command import app as benchmark
 from scripts.erasure import erase
-from scripts.options import SEEN_BY_OTHERS, option_for, read_settings
+from scripts.options import option_for, read_settings
 from scripts.rebuilding import rebuild_projections
 from scripts.replaying.command import replay_run
 from scripts.verification import verify_ledger
@@ -34,7 +34,7 @@ def serve(
     port: Annotated[int | None, option_for("port")] = None,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
     workers: Annotated[int | None, option_for("workers")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
 ) -> None:
     """Serve the API until Ctrl-C."""
     url = SecretStr(database_url) if database_url is not None else None

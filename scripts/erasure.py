@@ -23,7 +23,7 @@ from projections.kin import parent_of, subflows_of
 from projections.payload_keys.opening import open_keys
 from projections.payload_keys.store import StoredKeys
 from projections.recorder import PostgresLedgerRecorder
-from scripts.options import IMPOSSIBLE, SEEN_BY_OTHERS, SEEN_BY_OTHERS_TOO, failed, option_for, read_settings
+from scripts.options import IMPOSSIBLE, failed, option_for, read_settings
 
 PATIENCE_SECONDS = 30.0
 """How long a step waits for the ledger lock, which a server with much to do holds most of the time."""
@@ -57,8 +57,8 @@ def erase(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
-    payload_keys: Annotated[str | None, option_for("payload_keys", SEEN_BY_OTHERS_TOO)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
+    payload_keys: Annotated[str | None, option_for("payload_keys")] = None,
 ) -> None:
     """Erase for good what people put into a run that has ended, whether or not a server runs.
 

@@ -1,23 +1,25 @@
 """Options of the command line that take the place of settings, and the settings that come of them."""
 
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from api.settings import Settings
 
 
-def option_for(setting: str, note: str = "") -> Any:
-    """Make the command-line option that takes the place of a setting, described in the setting's own words."""
+def option_for(setting: str) -> Any:
+    """Make the command-line option that takes the place of a setting, described in the setting's own words.
+
+    Of one that may hold a password it says where that is better given.
+    """
     field = Settings.model_fields[setting]
     default = f" Default: {field.default}." if field.default is not None else ""
-    return typer.Option(help=f"{field.description}{default} {note}".strip(), show_default=False)
-
-
-SEEN_BY_OTHERS = "Other users can see arguments: give a password only in FLOWLEDGER_DATABASE_URL."
-SEEN_BY_OTHERS_TOO = "Other users can see arguments: give a password only in FLOWLEDGER_PAYLOAD_KEYS."
+    note = ""
+    if SecretStr in (field.annotation, *get_args(field.annotation)):
+        note = f" Other users can see arguments: give a password only in FLOWLEDGER_{setting.upper()}."
+    return typer.Option(help=f"{field.description}{default}{note}", show_default=False)
 
 
 IMPOSSIBLE = 1

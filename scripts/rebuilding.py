@@ -21,7 +21,7 @@ from projections.rebuild.building import ALL, Report
 from projections.rebuild.rebuilding import AlreadyRebuilding, OtherShape, Plan, Rebuilt, rebuild
 from projections.rebuild.swapping import TablesInUse
 from projections.rebuild.workers import WorkerFailed
-from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
+from scripts.options import failed, option_for, read_settings
 
 DONE, DIFFERENT = 0, 2
 """Exit codes: all went well, the tables were not what the events make."""
@@ -29,7 +29,7 @@ DONE, DIFFERENT = 0, 2
 
 def rebuild_projections(
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that fold. Default: one a core.", show_default=False)
     ] = None,

@@ -26,7 +26,7 @@ from projections.verify.archive_files import FILES, CheckFiles
 from projections.verify.expected import Expected
 from projections.verify.verification import INSPECTIONS, Checked, Inspection, Report, verify
 from projections.verify.verification import Progress as Tell
-from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
+from scripts.options import failed, option_for, read_settings
 
 CLEAN, FAULTY = 0, 2
 """Exit codes: nothing was found, something was found."""
@@ -36,7 +36,7 @@ STANDARD_OUTPUT = Path("-")
 
 def verify_ledger(
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that read. Default: one a core.", show_default=False)
     ] = None,

@@ -86,9 +86,8 @@ async def delete_old_events(tools: Tools, now: datetime) -> str:
 
 async def delete_old_notifications(tools: Tools, now: datetime) -> str:
     """Delete the notifications that were settled longer ago than they are to be kept, so many at a time."""
-    number = await _forget(
-        tools, notifications.forget, now - timedelta(days=tools.settings.notification_retention_days)
-    )
+    before = now - timedelta(days=tools.settings.notification_retention_days)
+    number = await _forget(tools, notifications.forget, before)
     return f"deleted {number} notifications"
 
 

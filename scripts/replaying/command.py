@@ -19,7 +19,7 @@ from domain.errors import UnknownTopic
 from projections.as_of import Moment
 from projections.connection import first_line
 from projections.payload_keys.opening import mapper_for
-from scripts.options import SEEN_BY_OTHERS, failed, option_for, read_settings
+from scripts.options import failed, option_for, read_settings
 from scripts.replaying.life import InArchive, Life, read_life
 from scripts.replaying.report import life_as_json, print_life
 
@@ -42,7 +42,7 @@ def replay_run(
         ),
     ] = False,
     data_dir: Annotated[Path | None, option_for("data_dir")] = None,
-    database_url: Annotated[str | None, option_for("database_url", SEEN_BY_OTHERS)] = None,
+    database_url: Annotated[str | None, option_for("database_url")] = None,
 ) -> None:
     """Tell the life of a run, also of one that was deleted, whether or not a server runs.
 
