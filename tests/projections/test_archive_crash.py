@@ -14,10 +14,10 @@ from projections.seals import leaf
 from projections.verify.verification import verify
 from tests.checks import check_ledger, live_rows
 from tests.domain.conftest import Clock, Desk
-from tests.projections.test_archive import Store, clock, desk, store, tree
+from tests.projections.test_archive import Store, store, tree
 from tests.support.server_process import REPOSITORY
 
-__all__ = ["clock", "desk", "store"]
+__all__ = ["store"]
 
 DEATHS = 10
 
