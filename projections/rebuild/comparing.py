@@ -1,8 +1,8 @@
 """Holding read tables against others of the same shape: row by row, both ways, byte for byte.
 
-Rows are compared by a hash of all their columns, added up over a two hundred and fifty-sixth part of each table; only
-where sums differ are the rows themselves looked at. Counters are compared by what they add up to, for how many rows
-they are spread over says nothing.
+Rows are compared by a hash of all their columns, added up over each table; where the sums differ, over a two hundred
+and fifty-sixth part of it, and only where those differ are the rows themselves looked at. Counters are compared by what
+they add up to, for how many rows they are spread over says nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,16 +12,20 @@ from typing import Literal
 from psycopg import Connection, sql
 
 from projections.rebuild.workers import Tools
-from projections.tables import READ, TABLES, Table
+from projections.tables import READ, TABLES
 
 COUNTERS = "run_counts"
 
 Kind = Literal["missing", "unexpected", "different"]
-Sums = dict[int, tuple[int, int]]
+Sum = tuple[int, int]
+"""How many rows there are, and the sum of their hashes."""
 
 _BY_NAME = {table.name: table for table in TABLES}
 
-_HASHES = sql.SQL(
+_SUM = sql.SQL("SELECT count(*), bit_xor(hash_record_extended(compared, 0)) FROM ({all}) AS compared")
+_ALL = sql.SQL("SELECT {columns} FROM {rows}")
+# To group rows by their parts takes longer than to hash them.
+_SUMS_OF_PARTS = sql.SQL(
     "SELECT get_byte(uuid_send({stream}), 15), count(*), bit_xor(hash_record_extended(compared, 0))"
     " FROM (SELECT {columns} FROM {rows}) AS compared GROUP BY 1"
 )
@@ -37,7 +41,6 @@ _COUNTED = sql.SQL(
     " HAVING (sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since))"
     " <> (0, 0, 0, 0, 0, 0)"
 )
-_COUNTER_HASH = sql.SQL("SELECT 0, count(*), bit_xor(hash_record_extended(compared, 0)) FROM ({counted}) AS compared")
 _COUNTERS = sql.SQL(
     "SELECT concat_ws(' ', kind, dimension, key, width, bucket, state_type, coalesce(state_name, '')),"
     " hash_record_extended(compared, 0) FROM ({counted}) AS compared"
@@ -63,21 +66,21 @@ class SumHashes:
     schema: str
     table: str
 
-    def __call__(self, tools: Tools) -> tuple[str, str, Sums]:
-        found = _connection(tools, self.schema).execute(_summing(self.schema, self.table)).fetchall()
-        return self.table, self.schema, {part: (count, hash) for part, count, hash in found if count}
+    def __call__(self, tools: Tools) -> tuple[str, Sum]:
+        found = _connection(tools, self.schema).execute(_summing(self.schema, self.table)).fetchone()
+        return self.table, found or (0, 0)
 
 
 @dataclass(frozen=True)
 class FindDifferences:
-    """Find the rows that make the difference between two tables, given the parts in which they differ."""
+    """Find the rows that make the difference between a table in use and the one beside it."""
 
     schema: str
     table: str
-    parts: tuple[int, ...]
 
     def __call__(self, tools: Tools) -> list[Difference]:
-        in_use, made = (dict(self._rows(tools, schema)) for schema in (READ, self.schema))
+        parts = None if self.table == COUNTERS else self._differing_parts(tools)
+        in_use, made = (dict(self._rows(tools, schema, parts)) for schema in (READ, self.schema))
         differences: list[Difference] = []
         for key in sorted(in_use.keys() | made.keys()):
             if in_use.get(key) != made.get(key):
@@ -85,30 +88,27 @@ class FindDifferences:
                 differences.append(Difference(self.table, key, kind))
         return differences
 
-    def _rows(self, tools: Tools, schema: str) -> Iterator[tuple[str, int]]:
+    def _differing_parts(self, tools: Tools) -> list[int]:
+        in_use, made = (
+            set(_connection(tools, schema).execute(_of_rows(_SUMS_OF_PARTS, schema, self.table)))
+            for schema in (READ, self.schema)
+        )
+        return sorted({part for part, _, _ in in_use ^ made})
+
+    def _rows(self, tools: Tools, schema: str, parts: list[int] | None) -> Iterator[tuple[str, int]]:
         connection = _connection(tools, schema)
-        rows = sql.Identifier(schema, self.table)
-        if self.table == COUNTERS:
-            yield from connection.execute(_COUNTERS.format(counted=_COUNTED.format(rows=rows)))
-            return
-        table = _BY_NAME[self.table]
-        key = sql.SQL(", ").join(map(sql.Identifier, table.key))
-        statement = _ROWS.format(key=key, columns=_columns(table), rows=rows, stream=sql.Identifier(table.stream))
-        yield from connection.execute(statement, [list(self.parts)])
+        if parts is None:
+            yield from connection.execute(_COUNTERS.format(counted=_counted(schema)))
+        else:
+            yield from connection.execute(_of_rows(_ROWS, schema, self.table), [parts])
 
 
-def differing(sums: Iterable[tuple[str, str, Sums]], schema: str) -> list[FindDifferences]:
+def differing(sums: Iterable[tuple[str, Sum]], schema: str) -> list[FindDifferences]:
     """The tasks that find the differences between tables, given the sums of all of them in both schemas."""
-    by_table: dict[str, dict[str, Sums]] = {}
-    for table, of_schema, found in sums:
-        by_table.setdefault(table, {})[of_schema] = found
-    tasks = []
-    for table, both in by_table.items():
-        in_use, made = both[READ], both[schema]
-        parts = tuple(part for part in in_use.keys() | made.keys() if in_use.get(part) != made.get(part))
-        if parts:
-            tasks.append(FindDifferences(schema, table, parts))
-    return tasks
+    by_table: dict[str, set[Sum]] = {}
+    for table, found in sums:
+        by_table.setdefault(table, set()).add(found)
+    return [FindDifferences(schema, table) for table, both in by_table.items() if len(both) > 1]
 
 
 def _connection(tools: Tools, schema: str) -> Connection:
@@ -117,12 +117,18 @@ def _connection(tools: Tools, schema: str) -> Connection:
 
 
 def _summing(schema: str, name: str) -> sql.Composed:
-    rows = sql.Identifier(schema, name)
-    if name == COUNTERS:
-        return _COUNTER_HASH.format(counted=_COUNTED.format(rows=rows))
+    return _SUM.format(all=_counted(schema) if name == COUNTERS else _of_rows(_ALL, schema, name))
+
+
+def _counted(schema: str) -> sql.Composed:
+    return _COUNTED.format(rows=sql.Identifier(schema, COUNTERS))
+
+
+def _of_rows(statement: sql.SQL, schema: str, name: str) -> sql.Composed:
     table = _BY_NAME[name]
-    return _HASHES.format(stream=sql.Identifier(table.stream), columns=_columns(table), rows=rows)
-
-
-def _columns(table: Table) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column) for column, _ in table.columns)
+    return statement.format(
+        key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
+        columns=sql.SQL(", ").join(sql.Identifier(column) for column, _ in table.columns),
+        rows=sql.Identifier(schema, name),
+        stream=sql.Identifier(table.stream),
+    )
