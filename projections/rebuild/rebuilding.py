@@ -150,6 +150,7 @@ def _rebuild(conninfo: str, connection: Connection, plan: Plan, report: Report) 
             catching_up = CatchingUp(connection, build.schema, build.filled, now.position, mapper)
             while catching_up.step() == EVENTS_AT_ONCE:
                 report("Catching up", catching_up.position - now.position, 0)
+            shadow.give_to_autovacuum(connection, build.schema)
             locked_seconds = swap(connection, catching_up, build.schema, plan.only)
             caught_up = catching_up.position - now.position
     return Rebuilt(now.events, now.position, seconds, found, caught_up, locked_seconds)

@@ -5,6 +5,7 @@ anything else. A schema that is no longer in use is dropped, now or when tables 
 """
 
 from dataclasses import dataclass
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -21,6 +22,7 @@ DROP_SECONDS = 2
 _HOLD = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
 _TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
+_TABLES = "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'"
 _INDEXES = """
 SELECT index.relname, rows.relname, pg_get_indexdef(index.oid), conname
 FROM pg_index
@@ -50,6 +52,8 @@ def new_name() -> str:
 def create(connection: Connection, schema: str) -> list[Index]:
     """Create empty read tables without indexes; give the indexes that they are to have.
 
+    Nobody vacuums them until they are given to autovacuum: it would read what was just written, over and over again.
+
     They count as in use for as long as the connection is open.
     """
     connection.execute(_HOLD, [schema])
@@ -65,7 +69,18 @@ def create(connection: Connection, schema: str) -> list[Index]:
                 connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(table, name))
             else:
                 connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index.name)))
+        _let_autovacuum(connection, schema, "SET (autovacuum_enabled = off)")
     return indexes
+
+
+def give_to_autovacuum(connection: Connection, schema: str) -> None:
+    """Let the server look after tables that are about to be used, as it does after all others."""
+    _let_autovacuum(connection, schema, "RESET (autovacuum_enabled)")
+
+
+def _let_autovacuum(connection: Connection, schema: str, change: LiteralString) -> None:
+    for (table,) in connection.execute(_TABLES, [schema]).fetchall():
+        connection.execute(sql.SQL("ALTER TABLE {} " + change).format(sql.Identifier(schema, table)))
 
 
 def declare_primary_keys(connection: Connection, schema: str, indexes: list[Index]) -> None:

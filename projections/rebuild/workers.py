@@ -19,7 +19,7 @@ from domain.events import EventMapper
 from projections.connection import first_line
 from projections.payload_keys.opening import mapper_for
 
-NICENESS = 10
+NICENESS = 19
 """How far workers, and their sessions where those are on this machine, stand back behind those who serve (nice(2))."""
 
 _OPTIONS = (
@@ -27,6 +27,11 @@ _OPTIONS = (
     " -c synchronous_commit=off -c maintenance_work_mem=256MB -c max_parallel_maintenance_workers=0"
     " -c max_parallel_workers_per_gather=0"
 )
+
+_WRITE_STEADILY = """
+SELECT set_config(name, least(64, max_val::integer)::text, false) FROM pg_settings WHERE name = 'backend_flush_after'
+"""
+"""Has the system write tables to disk every 512 kB, where it can: else it writes a lot at once, and commits wait."""
 
 
 class WorkerFailed(Exception):
@@ -169,6 +174,7 @@ def _opened(conninfo: str, snapshot: str, keys: str | None) -> Iterator[Tools]:
     ):
         for connection in (reader, writer):
             _stand_back(connection)
+            connection.execute(_WRITE_STEADILY)
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         reader.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
         yield Tools(reader, writer, mapper_for(keys))

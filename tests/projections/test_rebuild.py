@@ -36,6 +36,10 @@ from tests.checks import check_counts, check_ledger, live_rows
 from tests.domain.conftest import CALLER, Clock, create_flow_run, proposed
 from tests.projections.test_projection_law import FLOWS, commands
 
+NOT_VACUUMED = """
+SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE 'autovacuum_enabled=off' = ANY(reloptions)
+"""
 LEFT_BEHIND = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
 
 batches = st.lists(st.lists(commands, min_size=1, max_size=8), min_size=1, max_size=5)
@@ -83,6 +87,22 @@ def test_whatever_was_asked_a_rebuild_makes_the_same_rows(conninfo: str, before:
         assert rows(conninfo) == written
         check_counts(conninfo)
         assert left_behind(conninfo) == []
+
+
+def test_nobody_vacuums_tables_until_they_are_used(conninfo: str) -> None:
+    seen: dict[str, set[str]] = {}
+
+    def look(step: str, done: int, total: int) -> None:
+        with psycopg.connect(conninfo) as connection:
+            seen[step] = {schema for (schema,) in connection.execute(NOT_VACUUMED)}
+
+    with books(conninfo) as execute:
+        execute(some_runs(3))
+        rebuild(conninfo, Plan(jobs=1, verify=True), look)
+    assert all(schema.startswith(PREFIX) for schemas in seen.values() for schema in schemas)
+    assert seen["Making indexes"] and seen["Comparing tables"]
+    look("afterwards", 0, 0)
+    assert seen["afterwards"] == set()
 
 
 @a_few_examples
