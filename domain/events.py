@@ -12,7 +12,7 @@ that. In both cases `python -m scripts.event_shapes` puts the new shape on recor
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import Mapper, StoredEvent
@@ -60,6 +60,19 @@ class Event(BaseModel):
 
 EVENT_TYPES: dict[str, type[Event]] = {}
 
+Kind = TypeVar("Kind", bound=Event)
+
+
+def is_event(event: Event, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Whether an event is of a kind. What `isinstance` asks of a model takes ten times as long where it is not."""
+    return _is_subclass(type(event), kind)
+
+
+@cache
+def _is_subclass(kind: type[Event], of: type[Event]) -> bool:
+    return issubclass(kind, of)
+
+
 _VERSIONED = b'{"class_version":'
 
 
@@ -92,20 +105,27 @@ class EventMapper(Mapper[UUID]):
         return StoredEvent(event.originator_id, event.originator_version, kind.TOPIC, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        kind = EVENT_TYPES.get(stored_event.topic)
+        return self.event_of(
+            stored_event.originator_id, stored_event.originator_version, stored_event.topic, stored_event.state
+        )
+
+    def event_of(self, id: UUID | str, version: int, topic: str, state: bytes) -> Any:
+        """The event that the columns of a stored one hold."""
+        kind = EVENT_TYPES.get(topic)
         if kind is None:
-            raise UnknownTopic(stored_event.topic)
-        state = stored_event.state
-        if state.startswith(SEALED):
-            about = _about(stored_event.originator_id, stored_event.originator_version, stored_event.topic)
-            event = kind.model_validate(_upcast(kind, opened_facts(kind, state, self.keyring, about)))
-            return _placed(event, stored_event)
+            raise UnknownTopic(topic)
+        event: Event
         versioned = state.startswith(_VERSIONED)
-        if state.startswith(_version_head(kind)) if versioned else kind.class_version == 1:
+        if state.startswith(SEALED):
+            facts = opened_facts(kind, state, self.keyring, _about(id, version, topic))
+            event = kind.model_validate(_upcast(kind, facts))
+        elif state.startswith(_version_head(kind)) if versioned else kind.class_version == 1:
             event = kind.__pydantic_validator__.validate_json(state)
         else:
             event = kind.model_validate(_upcast(kind, from_json(state)))
-        return _placed(event, stored_event)
+        # Writing them into the JSON for them to be read out of it again took a third of the time.
+        event.__dict__["originator_id"], event.__dict__["originator_version"] = id, version
+        return event
 
     def _sealed(self, event: Event, key: UUID) -> bytes | None:
         if self.keyring is None:
@@ -116,15 +136,6 @@ class EventMapper(Mapper[UUID]):
             facts = {"class_version": kind.class_version, **facts}
         about = _about(event.originator_id, event.originator_version, kind.TOPIC)
         return sealed_state(kind, facts, key, self.keyring, about)
-
-
-def _placed(event: Event, stored_event: StoredEvent) -> Event:
-    """An event with the id and the version of its stream."""
-    # Writing them into the JSON for them to be read out of it again took a third of the time.
-    facts = event.__dict__
-    facts["originator_id"] = stored_event.originator_id
-    facts["originator_version"] = stored_event.originator_version
-    return event
 
 
 def _about(id: UUID | str, version: int, topic: str) -> bytes:

@@ -1,19 +1,20 @@
 """Filling read tables in bulk: streams of events folded one by one, their rows written by COPY."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator
 from itertools import chain, groupby, islice
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
-from psycopg import Connection, ServerCursor, sql
+from psycopg import Connection, ServerCursor
 
+from domain.aggregate import Aggregate
 from domain.events import Event, EventMapper
 from domain.ledger import aggregate_of
-from projections.projectors import project
-from projections.rows import Row
-from projections.tables import READ, TABLES, Table
+from projections.copied_rows import copy_rows
+from projections.projectors import project_stream
+from projections.rows import RowChanges
+from projections.tables import READ, TABLES
 
 FETCHED_AT_ONCE = 5_000
 """How many events are fetched from the database in one go."""
@@ -30,19 +31,20 @@ ORDER BY originator_id, originator_version
 """
 
 
-def copy_rows(connection: Connection, rows: Mapping[str, Iterable[Row]], schema: str = READ) -> None:
-    """Write rows, by the name of their read table, which must not hold rows of the same keys."""
-    for name, written in rows.items():
-        table = _BY_NAME[name]
-        columns = [column for column, _ in table.columns]
-        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            sql.Identifier(schema, name), sql.SQL(", ").join(map(sql.Identifier, columns))
-        )
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(_types(table))
-            in_order = itemgetter(*columns)
-            for row in written:
-                copy.write_row(in_order(row))
+def folded_streams(
+    connection: Connection, first: UUID, behind: UUID | None = None, mapper: EventMapper | None = None
+) -> Iterator[tuple[Aggregate, list[Event]]]:
+    """The aggregates of all streams whose ids are `first` or later and before `behind`, each with all its events.
+
+    The connection must be in a transaction.
+    """
+    decode = (mapper or EventMapper()).event_of
+    with connection.cursor("streams", binary=True) as cursor:
+        cursor.execute(_STREAMS, {"first": first, "behind": behind})
+        # Streams are let go of one by one: to have many in memory took as long again as to fold them.
+        for _, stream in groupby(_fetched(cursor), key=itemgetter(0)):
+            events: list[Event] = [decode(*columns) for columns in stream]
+            yield aggregate_of(events), events
 
 
 def project_streams(
@@ -55,36 +57,22 @@ def project_streams(
     tables: Container[str] = frozenset(_BY_NAME),
     mapper: EventMapper | None = None,
 ) -> int:
-    """Write the rows of all streams whose ids are `first` or later and before `behind`; give the number of events.
+    """Write the rows of streams into these tables of the schema; give the number of events.
 
-    Rows are written into these tables of the schema. The connections must be two, for one is read while the other is
-    written; `read_from` must be in a transaction.
+    Which streams is said as for `folded_streams`. The connections must be two: one is read while the other is written.
     """
     number = 0
-    with read_from.cursor("streams", binary=True) as cursor:
-        cursor.execute(_STREAMS, {"first": first, "behind": behind})
-        streams = (
-            list(stream)
-            for _, stream in groupby(_decoded(cursor, mapper or EventMapper()), key=attrgetter("originator_id"))
-        )
-        # Streams are let go of one by one: to have many in memory took as long again as to fold them.
-        for first_of_some in streams:
-            rows: dict[str, list[Row]] = {}
-            for events in chain([first_of_some], islice(streams, STREAMS_AT_ONCE - 1)):
-                number += len(events)
-                for name, made in project([aggregate_of(events)], events).written.items():
-                    if name in tables:
-                        rows.setdefault(name, []).extend(made)
-            copy_rows(write_to, rows, schema)
+    streams = folded_streams(read_from, first, behind, mapper)
+    for first_of_some in streams:
+        changes = RowChanges()
+        for aggregate, events in chain([first_of_some], islice(streams, STREAMS_AT_ONCE - 1)):
+            number += len(events)
+            project_stream(changes, aggregate, events)
+        for name, rows in changes.of(tables).written.items():
+            copy_rows(write_to, _BY_NAME[name], rows, schema)
     return number
 
 
-def _decoded(cursor: ServerCursor, mapper: EventMapper) -> Iterator[Event]:
-    decode = mapper.to_domain_event
+def _fetched(cursor: ServerCursor) -> Iterator[tuple[Any, ...]]:
     while rows := cursor.fetchmany(FETCHED_AT_ONCE):
-        for columns in rows:
-            yield decode(StoredEvent(*columns))
-
-
-def _types(table: Table) -> list[Any]:
-    return [{"integer": "int4", "double precision": "float8", "bigint": "int8"}.get(t, t) for _, t in table.columns]
+        yield from rows

@@ -34,11 +34,11 @@ from domain.work_pool import WorkPool
 from domain.work_queue import WorkQueue
 from projections.dependencies import dependency_columns
 from projections.documents import (
-    as_json,
     deployment_document,
     flow_document,
     flow_run_document,
     flow_run_input_document,
+    run_as_json,
     task_run_document,
     work_pool_document,
     work_queue_document,
@@ -65,6 +65,7 @@ from projections.tables import (
     NOTIFICATION_POLICIES,
     SAVED_SEARCHES,
     SNAPSHOTS,
+    TABLES,
     TASK_RUN_DOCUMENTS,
     TASK_RUN_STATES,
     TASK_RUNS,
@@ -102,46 +103,53 @@ MADE_OF_WHOLE_STREAMS = frozenset(
 """The tables that hold several rows of a run: they are all made anew where it is looked at all its events again."""
 
 
+_NAMES = tuple(table.name for table in TABLES)
+
+
 def project(aggregates: Iterable[Aggregate], events: Iterable[Event]) -> RowChanges:
     """The row changes that follow from events, given their aggregates as they stand after all of them.
 
     Where they tell of an erasure, all events of the stream must be among them (`with_whole_streams`).
     """
-    changes, events = RowChanges(), list(events)
-    aggregates = list(aggregates)
-    if erased := [run for run in aggregates if isinstance(run, Run) and run.is_erased]:
-        events = _without_payload(changes, erased, events)
-    deleted: set[UUID] = set()
-    rewritten = {event.originator_id for event in events if type(event) is FlowRunInputDeleted}
-    first = {event.originator_id: event.originator_version for event in reversed(events)}
-    for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
-        tables = TABLES_OF[type(aggregate)]
-        if aggregate.deleted:
-            deleted.add(aggregate.id)
-            in_archive = isinstance(aggregate, Run) and aggregate.archive_id is not None
-            for table in tables:
-                if in_archive or table.name not in OUTLIVE_THEIR_STREAM:
-                    changes.remove(table, aggregate.id)
-        else:
-            changes.write(tables[0], row_of(aggregate))
-            if isinstance(aggregate, FlowRun | TaskRun):
-                table = FLOW_RUN_DOCUMENTS if isinstance(aggregate, FlowRun) else TASK_RUN_DOCUMENTS
-                changes.write(table, {"id": aggregate.id, "doc": document_of(aggregate).decode()})
-            if isinstance(aggregate, FlowRun) and aggregate.id in rewritten:
-                _rewrite_inputs(changes, aggregate)
-            if isinstance(aggregate, TaskRun) and aggregate.flow_run_id is None:
-                _project_waiting(changes, aggregate)
-            if isinstance(aggregate, ConcurrencyLimit):
-                project_slots(changes, aggregate, events)
-        if isinstance(aggregate, FlowRun) and aggregate.archive_id is None:
-            project_intervals(changes, aggregate, first[aggregate.id])
+    streams: dict[UUID, list[Event]] = {}
     for event in events:
-        kind = type(event)
-        if event.originator_id in deleted or (kind is FlowRunInputWritten and event.originator_id in rewritten):
-            continue
-        if (project_event := _OF_EVENTS.get(kind)) is not None:
-            project_event(changes, event)
+        streams.setdefault(event.originator_id, []).append(event)
+    changes = RowChanges()
+    for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id.int):
+        project_stream(changes, aggregate, streams[aggregate.id])
+    # The same tables are always written by the same statement, whichever of the aggregates came first.
+    changes.written = {name: changes.written[name] for name in _NAMES if name in changes.written}
     return changes
+
+
+def project_stream(changes: RowChanges, aggregate: Aggregate, events: list[Event]) -> None:
+    """Add the row changes that follow from events of one stream, in their order, to others."""
+    tables = TABLES_OF[type(aggregate)]
+    in_archive = isinstance(aggregate, Run) and aggregate.archive_id is not None
+    if isinstance(aggregate, FlowRun) and not in_archive:
+        project_intervals(changes, aggregate, events[0].originator_version)
+    if isinstance(aggregate, Run) and aggregate.is_erased:
+        events = _without_payload(changes, aggregate, events)
+    if aggregate.deleted:
+        for table in tables:
+            if in_archive or table.name not in OUTLIVE_THEIR_STREAM:
+                changes.remove(table, aggregate.id)
+        return
+    changes.write(tables[0], row_of(aggregate))
+    if isinstance(aggregate, FlowRun):
+        changes.write(FLOW_RUN_DOCUMENTS, {"id": aggregate.id, "doc": flow_run_document(aggregate).decode()})
+        if FlowRunInputDeleted in map(type, events):
+            _rewrite_inputs(changes, aggregate)
+            events = [event for event in events if type(event) is not FlowRunInputWritten]
+    elif isinstance(aggregate, TaskRun):
+        changes.write(TASK_RUN_DOCUMENTS, {"id": aggregate.id, "doc": task_run_document(aggregate).decode()})
+        if aggregate.flow_run_id is None:
+            _project_waiting(changes, aggregate)
+    elif isinstance(aggregate, ConcurrencyLimit):
+        project_slots(changes, aggregate, events)
+    for event in events:
+        if (project_event := _OF_EVENTS.get(type(event))) is not None:
+            project_event(changes, event)
 
 
 def with_whole_streams(
@@ -167,16 +175,13 @@ def with_whole_streams(
     return [*earlier, *events]
 
 
-def _without_payload(changes: RowChanges, erased: list[Run], events: list[Event]) -> list[Event]:
-    """The events, those of erased runs without payload and without a result for others; rows made of it before go."""
-    just_erased = {event.originator_id for event in events if isinstance(event, PayloadErased)}
-    for run in erased:
-        if run.id in just_erased:
-            for table in TABLES_OF[type(run)]:
-                if table in MADE_OF_WHOLE_STREAMS:
-                    changes.remove(table, run.id)
-    ids = {run.id for run in erased}
-    return [_erased(event) if event.originator_id in ids else event for event in events]
+def _without_payload(changes: RowChanges, run: Run, events: list[Event]) -> list[Event]:
+    """The events of an erased run without payload and without a result for others; rows made of it before go."""
+    if any(isinstance(event, PayloadErased) for event in events):
+        for table in TABLES_OF[type(run)]:
+            if table in MADE_OF_WHOLE_STREAMS:
+                changes.remove(table, run.id)
+    return [_erased(event) for event in events]
 
 
 def _erased(event: Event) -> Event:
@@ -388,5 +393,5 @@ def _state_row(owner: str, event: Event, state: State) -> Row:
         "id": state.id,
         "name": state.name,
         "timestamp": state.timestamp,
-        "doc": as_json(state).decode(),
+        "doc": run_as_json(state).decode(),
     }

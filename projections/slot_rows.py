@@ -36,14 +36,12 @@ def limit_row(limit: ConcurrencyLimit) -> Row:
 
 
 def project_slots(changes: RowChanges, limit: ConcurrencyLimit, events: Iterable[Event]) -> None:
-    """Write the rows of those holdings of a limit that its events among these changed, and drop those that ended.
+    """Write the rows of those holdings of a limit that these of its events changed, and drop those that ended.
 
     Where an event may change any holding, all are written anew.
     """
     touched: dict[UUID, None] = {}
     for event in events:
-        if event.originator_id != limit.id:
-            continue
         match event:
             case SlotsTaken() | SlotsReleased() | LeaseRenewed():
                 touched[event.holding] = None
