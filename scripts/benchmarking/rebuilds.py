@@ -10,11 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import psycopg
 from rich.table import Table
 
+from projections.copying import folded_streams
 from scripts.benchmarking import servers
 from scripts.benchmarking.measurement import Target
 from scripts.benchmarking.paced_load import milliseconds, under_load
@@ -30,6 +34,9 @@ LONGEST_REBUILD_SECONDS = 300.0
 
 SETTLING_SECONDS = 20.0
 """How long the load goes on before it is measured: the database is still busy with the runs that were made for it."""
+
+STREAMS_FOLDED_ALONE = 20_000
+"""How many streams one process folds by itself before each rebuild."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,14 @@ class RebuildWindow:
 
     `events` were folded and the tables verified in `seconds`, the command as a whole took `command_seconds`. Latencies
     of the load are in milliseconds, before and during the command. `others_cpu` is the share of the machine that was
-    busy before the load and the rebuild began.
+    busy before the load and the rebuild began. `folded_alone` is how many events a second one process read, decoded and
+    folded then, which says how fast the machine is.
     """
 
     repetition: int
     events: int
     seconds: float
+    folded_alone: float
     command_seconds: float
     locked_ms: float
     caught_up: int
@@ -76,6 +85,11 @@ class RebuildWindow:
         """Events a second, verified."""
         return self.events / self.seconds
 
+    @property
+    def share_of_folding(self) -> float:
+        """Events a second, verified and under load, as a share of those that one process folds when it is alone."""
+        return self.events_per_second / self.folded_alone
+
 
 def rebuild_windows(plan: RebuildPlan, binaries: Path) -> Iterator[RebuildWindow]:
     """The figures of each rebuild, one after the other on the same ledger, which grows by the load."""
@@ -89,18 +103,29 @@ def rebuild_windows(plan: RebuildPlan, binaries: Path) -> Iterator[RebuildWindow
                 yield _measured(plan, target, cluster.url("seeded"), repetition, others_cpu)
 
 
+def _folded_alone(url: str) -> float:
+    """How many events a second this process reads, decodes and folds."""
+    began, events = time.monotonic(), 0
+    with psycopg.connect(url) as connection:
+        for _, stream in islice(folded_streams(connection, UUID(int=0)), STREAMS_FOLDED_ALONE):
+            events += len(stream)
+    return events / (time.monotonic() - began)
+
+
 def rebuild_table(windows: Sequence[RebuildWindow]) -> Table:
     """A row for each rebuild."""
     table = Table(title="Rebuilds under load")
-    for heading in ("events", "s", "events/s", "command s", "writers waited ms", "caught up", "p50 ms before"):
+    for heading in ("events", "s", "events/s", "of one folding", "command s", "writers waited ms", "caught up"):
         table.add_column(heading, justify="right")
-    for heading in ("during", "p99 ms before", "during", "longest", "others' CPU", "bad", "differences afterwards"):
+    for heading in ("p50 ms before", "during", "p99 ms before", "during", "longest", "others' CPU", "bad"):
         table.add_column(heading, justify="right")
+    table.add_column("differences afterwards", justify="right")
     for window in windows:
         table.add_row(
             f"{window.events:,}",
             f"{window.seconds:.1f}",
             f"{window.events_per_second:,.0f}",
+            f"{window.share_of_folding:.2f}",
             f"{window.command_seconds:.1f}",
             f"{window.locked_ms:.0f}",
             f"{window.caught_up:,}",
@@ -117,6 +142,7 @@ def rebuild_table(windows: Sequence[RebuildWindow]) -> Table:
 
 
 def _measured(plan: RebuildPlan, target: Target, url: str, repetition: int, others_cpu: float) -> RebuildWindow:
+    folded_alone = _folded_alone(url)
     longest = SETTLING_SECONDS + plan.seconds + LONGEST_REBUILD_SECONDS
     chains = lifecycles(target, int(plan.transitions_per_second * longest / 3))
     with under_load(target.api.address, chains, plan.transitions_per_second) as load:
@@ -132,6 +158,7 @@ def _measured(plan: RebuildPlan, target: Target, url: str, repetition: int, othe
         repetition=repetition,
         events=rebuilt["events"],
         seconds=rebuilt["seconds"],
+        folded_alone=folded_alone,
         command_seconds=ended - rebuild_began,
         locked_ms=1000 * rebuilt["locked_seconds"],
         caught_up=rebuilt["caught_up"],

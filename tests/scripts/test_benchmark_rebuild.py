@@ -60,11 +60,11 @@ def test_latencies_are_those_of_the_requests_that_were_due_in_a_span() -> None:
 
 
 def test_the_table_has_a_row_for_each_rebuild() -> None:
-    window = RebuildWindow(0, 1000, 2.0, 3.0, 4.0, 5, 6, 1.5, 2.5, 3.5, 4.5, 9.0, 0.01, 0, 0)
+    window = RebuildWindow(0, 1000, 2.0, 2000.0, 3.0, 4.0, 5, 6, 1.5, 2.5, 3.5, 4.5, 9.0, 0.01, 0, 0)
     console = Console(record=True, width=300)
     console.print(rebuild_table([window, window]))
     rows = [line for line in console.export_text().splitlines() if "1,000" in line]
     assert [cell.strip() for cell in rows[0].split("│")[1:-1]] == [
-        *("1,000", "2.0", "500", "3.0", "4", "5", "1.5", "3.5", "2.5", "4.5", "9", "1%", "0", "0")
+        *("1,000", "2.0", "500", "0.25", "3.0", "4", "5", "1.5", "3.5", "2.5", "4.5", "9", "1%", "0", "0")
     ]
     assert len(rows) == 2
