@@ -27,12 +27,17 @@ def silently(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Build:
-    """The tables of a schema of their own, made by workers as of one moment. `tables` are those that are wanted."""
+    """The tables of a schema of their own, made by workers as of one moment. `tables` are those that are wanted.
+
+    A `gentle` one leaves half of the processors to others while it is the database that works: its sessions cannot
+    stand back as far as workers do, or what they hold would be waited for.
+    """
 
     connection: Connection
     schema: str
     tables: frozenset[str]
     report: Report
+    gentle: bool = True
 
     @property
     def filled(self) -> frozenset[str]:
@@ -66,7 +71,7 @@ class Build:
     def _do(self, step: str, workers: Workers, tasks: Sequence[Task]) -> list[Any]:
         results: list[Any] = []
         self.report(step, 0, len(tasks))
-        for result in workers.results(tasks):
+        for result in workers.results(tasks, at_once=workers.half if self.gentle else None):
             results.append(result)
             self.report(step, len(results), len(tasks))
         return results

@@ -58,7 +58,7 @@ class OtherShape(Exception):
 class Plan:
     """What to rebuild, in how many processes, whether to hold it against what is in use, and whether to replace that.
 
-    `only` None means all tables. `keys` is where those of payloads are.
+    `only` None means all tables. `keys` is where those of payloads are. Beside a `gentle` rebuild others are served.
     """
 
     jobs: int
@@ -66,6 +66,7 @@ class Plan:
     verify: bool = False
     swap: bool = True
     keys: str | None = None
+    gentle: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def ensure_shape(conninfo: str, jobs: int, report: Report = silently, keys: str 
         connection.execute("SELECT pg_advisory_lock(%s)", [REBUILD_LOCK])
         if _shape_in_use(connection) == shape():
             return None
-        return _rebuild(conninfo, connection, Plan(jobs, keys=keys), report)
+        return _rebuild(conninfo, connection, Plan(jobs, keys=keys, gentle=False), report)
 
 
 def differences(
@@ -138,7 +139,7 @@ def differences(
 def _rebuild(conninfo: str, connection: Connection, plan: Plan, report: Report) -> Rebuilt:
     shadow.drop_unused(connection)
     began = time.monotonic()
-    build = Build(connection, shadow.new_name(), ALL if plan.only is None else plan.only, report)
+    build = Build(connection, shadow.new_name(), ALL if plan.only is None else plan.only, report, plan.gentle)
     with _tidied(connection):
         with moment(conninfo) as now, Workers(plan.jobs, conninfo, now.snapshot, plan.keys) as workers:
             build.fill(workers, now)

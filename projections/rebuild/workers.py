@@ -77,6 +77,11 @@ class Workers:
         self._pipes: list[Any] = []
         self._processes: list[Any] = []
 
+    @property
+    def half(self) -> int:
+        """Half of them, but one at least."""
+        return max(1, self._number // 2)
+
     def __enter__(self) -> Self:
         if self._number == 1:
             self._tools = self._stack.enter_context(_opened(*self._begin_with))
@@ -101,22 +106,23 @@ class Workers:
                 process.terminate()
             process.join()
 
-    def results(self, tasks: Iterable[Task]) -> Iterator[Any]:
-        """Have tasks done, each as soon as there is a worker for it; give the results as they come.
+    def results(self, tasks: Iterable[Task], *, at_once: int | None = None) -> Iterator[Any]:
+        """Have tasks done, each as soon as there is a worker for it, or at most so many at once; give their results.
 
-        Raises WorkerFailed, after which nothing more is to be asked of these workers.
+        These come as they are there. Raises WorkerFailed, after which nothing more is to be asked of these workers.
         """
         if self._tools is not None:
             yield from (_done_here(task, self._tools) for task in tasks)
             return
-        waiting, idle, busy = iter(tasks), list(self._pipes), 0
+        pipes = self._pipes[:at_once]
+        waiting, idle, busy = iter(tasks), list(pipes), 0
         while True:
             while idle and (task := next(waiting, None)) is not None:
                 idle.pop().send(task)
                 busy += 1
             if not busy:
                 return
-            for pipe in wait([pipe for pipe in self._pipes if pipe not in idle]):
+            for pipe in wait([pipe for pipe in pipes if pipe not in idle]):
                 result = _received(pipe)
                 idle.append(pipe)
                 busy -= 1

@@ -1,7 +1,9 @@
 """Read tables are made anew from the ledger, beside those in use, while commands go on; then they change places."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
@@ -28,7 +30,7 @@ from projections.rebuild.rebuilding import (
     rebuild,
 )
 from projections.rebuild.shadow import PREFIX
-from projections.rebuild.workers import WorkerFailed
+from projections.rebuild.workers import Tools, WorkerFailed, Workers
 from projections.recorder import PostgresLedgerRecorder
 from projections.schema import shape
 from projections.tables import TABLES
@@ -163,6 +165,20 @@ def test_several_processes_fold_parts_of_the_ledger(conninfo: str, monkeypatch: 
         assert (folded[0], folded[-1]) == (0, 201)
         assert rows(conninfo) == written
     check_ledger(conninfo)
+
+
+@dataclass(frozen=True)
+class SayWho:
+    """A task that says which process does it."""
+
+    def __call__(self, tools: Tools) -> int:
+        return os.getpid()
+
+
+def test_as_few_processes_as_wanted_do_the_tasks(conninfo: str) -> None:
+    with moment.moment(conninfo) as now, Workers(2, conninfo, now.snapshot) as workers:
+        assert len(set(workers.results([SayWho()] * 8, at_once=workers.half))) == 1
+        assert len(set(workers.results([SayWho()] * 2))) == 2
 
 
 def test_streams_of_which_no_row_is_wanted_or_left_do_not_hide_those_behind_them(
