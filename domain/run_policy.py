@@ -15,7 +15,7 @@ class FlowRunPolicy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     max_retries: int = 0
-    retry_delay_seconds: float = 0.0
+    retry_delay_seconds: float = 0
     retries: int | None = None
     retry_delay: int | None = None
     pause_keys: Annotated[list[str], BeforeValidator(lambda keys: [] if keys is None else keys)] = Field(
@@ -40,7 +40,7 @@ class TaskRunPolicy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     max_retries: int = 0
-    retry_delay_seconds: float = 0.0
+    retry_delay_seconds: float = 0
     retries: int | None = None
     retry_delay: int | float | list[int] | list[float] | None = None
     retry_jitter_factor: float | None = None

@@ -34,11 +34,11 @@ from domain.work_pool import WorkPool
 from domain.work_queue import WorkQueue
 from projections.dependencies import dependency_columns
 from projections.documents import (
+    as_json,
     deployment_document,
     flow_document,
     flow_run_document,
     flow_run_input_document,
-    run_as_json,
     task_run_document,
     work_pool_document,
     work_queue_document,
@@ -393,5 +393,5 @@ def _state_row(owner: str, event: Event, state: State) -> Row:
         "id": state.id,
         "name": state.name,
         "timestamp": state.timestamp,
-        "doc": run_as_json(state).decode(),
+        "doc": as_json(state).decode(),
     }

@@ -12,7 +12,7 @@ from projections.tables import READ
 LEDGER_LOCK = 0x464C4F574C454447
 """The advisory lock under which the ledger is written ("FLOWLEDG" in ASCII)."""
 
-PROJECTION_VERSION = 2
+PROJECTION_VERSION = 1
 """Raised whenever projectors make other rows of the same events in tables of the same columns."""
 
 
