@@ -12,7 +12,7 @@ that. In both cases `python -m scripts.event_shapes` puts the new shape on recor
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, TypeGuard, TypeVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from eventsourcing.persistence import Mapper, StoredEvent
@@ -59,19 +59,6 @@ class Event(BaseModel):
 
 
 EVENT_TYPES: dict[str, type[Event]] = {}
-
-Kind = TypeVar("Kind", bound=Event)
-
-
-def is_event(event: Event, kind: type[Kind]) -> TypeGuard[Kind]:
-    """Whether an event is of a kind. What `isinstance` asks of a model takes ten times as long where it is not."""
-    return _is_subclass(type(event), kind)
-
-
-@cache
-def _is_subclass(kind: type[Event], of: type[Event]) -> bool:
-    return issubclass(kind, of)
-
 
 _VERSIONED = b'{"class_version":'
 

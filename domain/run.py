@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from domain.aggregate import Aggregate
-from domain.events import Event, is_event
+from domain.events import Event
 from domain.payloads import Payload, without_payload
 from domain.states import State, StateType
 
@@ -178,10 +178,10 @@ class Run(Aggregate):
                 super().fold(event)
 
     def apply(self, event: Event) -> None:
-        if self.version == 0 and is_event(event, Archived):
+        if isinstance(event, Archived) and self.version == 0:
             # What came before is in the archive.
             self.version = event.originator_version - 1
-        if is_event(event, Archived) or is_event(event, Restored):
+        if isinstance(event, Archived | Restored):
             updated = self.updated
             super().apply(event)
             # Going into an archive and coming back changes nothing about a run.
@@ -189,7 +189,7 @@ class Run(Aggregate):
             return
         super().apply(event)
         # A refusal is the last one only while nothing else happens to the run.
-        self.last_refusal = event if is_event(event, TransitionRefused) else None
+        self.last_refusal = event if isinstance(event, TransitionRefused) else None
 
     def take_over(self, source: BaseModel, fields: Iterable[str]) -> None:
         """Become what these fields of an event say."""
