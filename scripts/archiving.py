@@ -24,10 +24,10 @@ from domain.recording import UnwritableBatch
 from projections.archive.archiving import Archiver, Outcome, Plan, plan
 from projections.archive.filling import WrittenMeanwhile
 from projections.archive.manifest import Damaged
-from projections.archive.records import Busy
 from projections.archive.removing import Moved
 from projections.archive.restoring import NotForThisLedger, Restoration, Restorer
 from projections.connection import first_line
+from projections.rebuild.alone import Busy
 from projections.schema import make_room_for_archives
 from scripts.options import failed, option_for, read_settings
 from scripts.rebuilding import progress

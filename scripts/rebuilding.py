@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from projections.connection import first_line
+from projections.rebuild.alone import Busy
 from projections.rebuild.building import ALL, Report
-from projections.rebuild.rebuilding import AlreadyRebuilding, OtherShape, Plan, Rebuilt, rebuild
+from projections.rebuild.rebuilding import OtherShape, Plan, Rebuilt, rebuild
 from projections.rebuild.swapping import TablesInUse
 from projections.rebuild.workers import WorkerFailed
 from scripts.options import failed, option_for, read_settings
@@ -61,7 +62,7 @@ def rebuild_projections(
     try:
         with open_ledger(settings) as database, progress() as report:
             rebuilt = rebuild(database.conninfo, plan, report)
-    except (DatabaseUnusable, AlreadyRebuilding, OtherShape, TablesInUse, WorkerFailed) as refusal:
+    except (Busy, DatabaseUnusable, OtherShape, TablesInUse, WorkerFailed) as refusal:
         raise failed(str(refusal)) from None
     except psycopg.Error as error:
         raise failed(f"The read tables cannot be rebuilt: {first_line(error)}") from None

@@ -20,7 +20,8 @@ from rich.text import Text
 from api.database import DatabaseUnusable, open_ledger
 from api.serving.logs import configure_logging
 from projections.connection import first_line
-from projections.rebuild.rebuilding import AlreadyRebuilding, TablesReplaced
+from projections.rebuild.alone import Busy
+from projections.rebuild.rebuilding import TablesReplaced
 from projections.schema import make_room_for_archives
 from projections.verify.archive_files import FILES, CheckFiles
 from projections.verify.expected import Expected
@@ -87,7 +88,7 @@ def verify_ledger(
             _write(json, report)
     except (DatabaseUnusable, ValueError) as refusal:
         raise failed(str(refusal)) from None
-    except (AlreadyRebuilding, TablesReplaced) as refusal:
+    except (Busy, TablesReplaced) as refusal:
         raise failed(str(refusal)) from None
     except BrokenProcessPool:
         raise failed("A process that was reading the ledger ended too early; with fewer --jobs it may work.") from None

@@ -20,7 +20,7 @@ from projections.archive import records
 from projections.archive.choosing import Chosen, choose, read_context, read_part
 from projections.archive.files import check_file, read_file, write_file
 from projections.archive.manifest import Damaged, DataFile, Manifest, read_manifest, write_manifest
-from projections.archive.records import Record, alone
+from projections.archive.records import Record, connected_alone
 from projections.archive.removing import Clock, Moved, Remover
 from projections.archive.trees import batches, trees_of
 from projections.connection import LedgerConnection
@@ -61,7 +61,7 @@ class Plan:
 
 def plan(conninfo: str, cutoff: datetime) -> Plan:
     """What there is to archive of which nothing was recorded since `cutoff`. Raises Busy."""
-    with alone(conninfo) as connection:
+    with connected_alone(conninfo) as connection:
         unfinished = records.records(connection, "removing")
         with _moment(connection):
             return Plan(choose(connection, cutoff), unfinished)
@@ -85,7 +85,7 @@ class Archiver:
         What became of it comes last, after what became of those that others had begun; it is missing where there was
         nothing to archive.
         """
-        with alone(self.conninfo) as connection:
+        with connected_alone(self.conninfo) as connection:
             outcomes = [self._finish(connection, record) for record in records.records(connection, "removing")]
             for record in records.records(connection, "writing"):
                 shutil.rmtree(record.path, ignore_errors=True)

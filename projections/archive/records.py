@@ -12,8 +12,8 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 
 from projections.archive.manifest import Manifest
+from projections.rebuild.alone import alone
 from projections.rebuild.moment import OPTIONS
-from projections.rebuild.rebuilding import REBUILD_LOCK
 
 Status = Literal["writing", "removing", "archived", "restoring", "restored", "filling", "filled"]
 """Being written, and nothing removed yet; being removed; removed; being brought back; back; and where an archive goes
@@ -23,13 +23,6 @@ _ARCHIVE_OF = """
 SELECT topic, state::json ->> 'archive_id' FROM ledger.events
 WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1
 """
-
-
-class Busy(Exception):
-    """Somebody else is at work on the ledger as a whole."""
-
-    def __init__(self) -> None:
-        super().__init__("Another process is archiving, restoring, rebuilding or verifying this ledger.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +37,15 @@ class Record:
 
 
 @contextmanager
-def alone(conninfo: str) -> Iterator[Connection]:
+def connected_alone(conninfo: str) -> Iterator[Connection]:
     """A connection of one who is alone at work on the ledger as a whole: tables made of it meanwhile would be of runs
     that come and go. Raises Busy."""
-    with psycopg.connect(
-        conninfo, options=OPTIONS, autocommit=True, application_name="flowledger-archive"
-    ) as connection:
-        if connection.execute("SELECT pg_try_advisory_lock(%s)", [REBUILD_LOCK]).fetchone() != (True,):
-            raise Busy
+    with (
+        psycopg.connect(
+            conninfo, options=OPTIONS, autocommit=True, application_name="flowledger-archive"
+        ) as connection,
+        alone(connection),
+    ):
         yield connection
 
 

@@ -11,7 +11,7 @@ from projections.archive.archiving import PATIENCE
 from projections.archive.files import check_file, read_file
 from projections.archive.filling import fill
 from projections.archive.manifest import Manifest, read_manifest
-from projections.archive.records import alone, record_of
+from projections.archive.records import connected_alone, record_of
 from projections.archive.removing import Clock, Moved
 from projections.archive.returning import Returner
 from projections.archive.trees import batches, trees_of
@@ -58,13 +58,13 @@ class Restorer:
         manifest = read_manifest(directory)
         for file in (manifest.context, *manifest.files):
             check_file(directory, file)
-        with alone(self.conninfo) as connection:
+        with connected_alone(self.conninfo) as connection:
             return _planned(connection, manifest)
 
     def restore(self, directory: Path) -> Moved:
         """Restore an archive, or what is left of it to restore."""
         manifest = read_manifest(directory)
-        with alone(self.conninfo) as connection:
+        with connected_alone(self.conninfo) as connection:
             planned = _planned(connection, manifest)
             recorder = PostgresLedgerRecorder(
                 LedgerConnection(self.conninfo, patience=PATIENCE, name="flowledger-restore"), mapper_for(self.keys)

@@ -15,6 +15,7 @@ from psycopg import Connection, sql
 
 from projections.payload_keys.opening import mapper_for
 from projections.rebuild import shadow
+from projections.rebuild.alone import alone, looking
 from projections.rebuild.building import ALL, Build, Report, silently
 from projections.rebuild.catching_up import EVENTS_AT_ONCE, CatchingUp
 from projections.rebuild.comparing import Difference
@@ -24,20 +25,10 @@ from projections.rebuild.workers import Workers
 from projections.schema import shape
 from projections.tables import READ
 
-REBUILD_LOCK = 0x464C4F5752454255
-"""The advisory lock under which tables change places ("FLOWREBU" in ASCII); who only looks at them shares it."""
-
 _TABLES = """
 SELECT array_agg(pg_class.oid ORDER BY pg_class.oid) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = %s AND relkind = 'r'
 """
-
-
-class AlreadyRebuilding(Exception):
-    """Another process is at work on the tables of this ledger, so that they must not, or may not, change places."""
-
-    def __init__(self) -> None:
-        super().__init__("Another process is rebuilding, verifying, archiving or restoring this ledger.")
 
 
 class TablesReplaced(Exception):
@@ -90,11 +81,9 @@ class Rebuilt:
 def rebuild(conninfo: str, plan: Plan, report: Report = silently) -> Rebuilt:
     """Rebuild read tables, and let them take the place of those in use if the plan says so.
 
-    Raises AlreadyRebuilding, OtherShape, WorkerFailed, TablesInUse; the tables in use are then as they were.
+    Raises Busy, OtherShape, WorkerFailed, TablesInUse; the tables in use are then as they were.
     """
-    with _connect(conninfo) as connection:
-        if connection.execute("SELECT pg_try_advisory_lock(%s)", [REBUILD_LOCK]).fetchone() != (True,):
-            raise AlreadyRebuilding
+    with _connect(conninfo) as connection, alone(connection):
         if (plan.only is not None or plan.verify) and _shape_in_use(connection) != shape():
             raise OtherShape
         return _rebuild(conninfo, connection, plan, report)
@@ -108,10 +97,10 @@ def ensure_shape(conninfo: str, jobs: int, report: Report = silently, keys: str 
     with _connect(conninfo) as connection:
         if _shape_in_use(connection) == shape():
             return None
-        connection.execute("SELECT pg_advisory_lock(%s)", [REBUILD_LOCK])
-        if _shape_in_use(connection) == shape():
-            return None
-        return _rebuild(conninfo, connection, Plan(jobs, keys=keys, gentle=False), report)
+        with alone(connection, wait=True):
+            if _shape_in_use(connection) == shape():
+                return None
+            return _rebuild(conninfo, connection, Plan(jobs, keys=keys, gentle=False), report)
 
 
 def differences(
@@ -119,11 +108,9 @@ def differences(
 ) -> list[Difference]:
     """What is different, as of an exported snapshot, between the read tables in use and what the events make.
 
-    Raises OtherShape, AlreadyRebuilding, TablesReplaced, and WorkerFailed where nothing can be made of the events.
+    Raises OtherShape, Busy, TablesReplaced, and WorkerFailed where nothing can be made of the events.
     """
-    with _connect(conninfo) as connection:
-        if connection.execute("SELECT pg_try_advisory_lock_shared(%s)", [REBUILD_LOCK]).fetchone() != (True,):
-            raise AlreadyRebuilding
+    with _connect(conninfo) as connection, looking(connection):
         if _shape_in_use(connection) != shape():
             raise OtherShape
         build = Build(connection, shadow.new_name(), ALL, report)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,10 +18,10 @@ from domain.ids import new_id
 from domain.ledger import Ledger
 from projections import copying, statements
 from projections.connection import LedgerConnection
-from projections.rebuild import catching_up, moment, swapping
+from projections.rebuild import catching_up, moment, rebuilding, swapping
+from projections.rebuild.alone import Busy, alone
 from projections.rebuild.building import ALL
 from projections.rebuild.rebuilding import (
-    AlreadyRebuilding,
     OtherShape,
     Plan,
     TablesReplaced,
@@ -291,7 +291,7 @@ def test_a_table_that_somebody_reads_from_all_the_time_is_not_replaced(
 
 def test_only_one_rebuilds_at_a_time(conninfo: str) -> None:
     def report(step: str, done: int, total: int) -> None:
-        with pytest.raises(AlreadyRebuilding):
+        with pytest.raises(Busy):
             rebuild(conninfo, Plan(jobs=1))
 
     with books(conninfo):
@@ -305,19 +305,36 @@ def test_tables_stay_where_they_are_while_somebody_looks_at_them(conninfo: str) 
         (snapshot,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
 
         def report(step: str, done: int, total: int) -> None:
-            with pytest.raises(AlreadyRebuilding):
+            with pytest.raises(Busy):
                 rebuild(conninfo, Plan(jobs=1))
             if step == "Comparing tables" and done == 0:
                 assert differences(conninfo, snapshot, 1) == []
 
         def report_other(step: str, done: int, total: int) -> None:
-            with pytest.raises(AlreadyRebuilding):
+            with pytest.raises(Busy):
                 differences(conninfo, snapshot, 1)
 
         assert differences(conninfo, snapshot, 1, report) == []
         rebuild(conninfo, Plan(jobs=1), report_other)
         with pytest.raises(TablesReplaced):
             differences(conninfo, snapshot, 1)
+
+
+def test_the_ledger_is_let_go_of_before_the_session_ends(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with books(conninfo) as execute, psycopg.connect(conninfo, autocommit=True) as session:
+        execute(some_runs(1))
+        monkeypatch.setattr(rebuilding, "_connect", lambda conninfo: nullcontext(session))
+        rebuild(conninfo, Plan(jobs=1))
+        with psycopg.connect(conninfo) as connection:
+            (snapshot,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+            differences(conninfo, snapshot, 1)
+            connection.execute("UPDATE read.shape SET id = 'another'")
+        for wanted in (Plan(jobs=1, verify=True), Plan(jobs=1, only=frozenset({"flows"}))):
+            with pytest.raises(OtherShape):
+                rebuild(conninfo, wanted)
+        ensure_shape(conninfo, 1)
+        with psycopg.connect(conninfo, autocommit=True) as other, alone(other):
+            pass
 
 
 def test_an_event_that_cannot_be_read_ends_a_rebuild_and_changes_nothing(conninfo: str) -> None:
