@@ -46,7 +46,8 @@ class Build:
 
     def fill(self, workers: Workers, moment: Moment) -> None:
         """Make the tables and all rows of them, then their indexes and the counters. Raises WorkerFailed."""
-        indexes = [index for index in shadow.create(self.connection, self.schema) if index.table in self.filled]
+        created = shadow.create(self.connection, self.schema)
+        indexes = [index for index in created if index.table in self.filled | self.tables]
         folded = 0
         self.report("Folding events", folded, moment.events)
         for number in workers.results(FoldStreams(self.schema, self.filled, *range) for range in moment.ranges):
@@ -54,7 +55,9 @@ class Build:
             self.report("Folding events", folded, moment.events)
         if folded != moment.events:
             raise WorkerFailed(f"{folded:,} of {moment.events:,} events were folded")
-        making: list[Task] = [MakeIndex(self.schema, index) for index in indexes]
+        # Those of the counters come last: they are not waited for while runs are counted.
+        by_counters = sorted(indexes, key=lambda index: index.table == COUNTERS)
+        making: list[Task] = [MakeIndex(self.schema, index) for index in by_counters]
         if COUNTERS in self.tables:
             making.insert(0, CountRuns(self.schema))
         self._do("Making indexes", workers, making)

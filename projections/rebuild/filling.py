@@ -7,6 +7,7 @@ from psycopg import sql
 
 from projections import run_counts
 from projections.copying import project_streams
+from projections.rebuild.comparing import COUNTERS
 from projections.rebuild.shadow import Index
 from projections.rebuild.workers import Tools
 
@@ -48,10 +49,11 @@ class MakeIndex:
 
 @dataclass(frozen=True)
 class CountRuns:
-    """Make the counters of the runs that are there."""
+    """Make the counters of the runs that are there, and look how they are spread."""
 
     schema: str
 
     def __call__(self, tools: Tools) -> None:
         with tools.writer.transaction():
             run_counts.recount(tools.writer, self.schema)
+        tools.writer.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self.schema, COUNTERS)))

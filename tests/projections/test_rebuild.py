@@ -42,6 +42,7 @@ NOT_VACUUMED = """
 SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE 'autovacuum_enabled=off' = ANY(reloptions)
 """
+INDEXES = "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'read' ORDER BY tablename, indexdef"
 LEFT_BEHIND = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
 
 batches = st.lists(st.lists(commands, min_size=1, max_size=8), min_size=1, max_size=5)
@@ -218,9 +219,7 @@ def test_rows_that_are_not_what_the_events_make_are_found_and_replaced(conninfo:
         connection.execute(
             "INSERT INTO read.flow_run_documents SELECT %s, doc FROM read.flow_run_documents LIMIT 1", [UUID(int=9)]
         )
-        connection.execute(
-            "UPDATE read.run_counts SET runs = runs + 1 WHERE (kind, dimension, width) = ('flow_run', 'flow', 86400)"
-        )
+        connection.execute("UPDATE read.run_counts SET runs = runs + 1 WHERE (kind, dimension) = ('flow_run', 'flow')")
     found = rebuild(conninfo, Plan(jobs=1, verify=True)).differences
     assert found is not None
     assert {(one.table, one.kind, one.key.split(" ")[0]) for one in found} == {
@@ -318,6 +317,16 @@ def test_tables_stay_where_they_are_while_somebody_looks_at_them(conninfo: str) 
         rebuild(conninfo, Plan(jobs=1), report_other)
         with pytest.raises(TablesReplaced):
             differences(conninfo, snapshot, 1)
+
+
+@pytest.mark.parametrize("only", [None, "flow_runs", "run_counts"])
+def test_rebuilt_tables_have_the_indexes_they_had(conninfo: str, only: str | None) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        indexes = connection.execute(INDEXES).fetchall()
+        with books(conninfo) as execute:
+            execute(some_runs(3))
+        rebuild(conninfo, Plan(jobs=2, only=frozenset({only}) if only else None))
+        assert connection.execute(INDEXES).fetchall() == indexes
 
 
 def test_the_ledger_is_let_go_of_before_the_session_ends(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
