@@ -16,7 +16,7 @@ from projections.filters.condition import EVERY_ROW, Condition, Operator, compar
 from projections.filters.criteria import AnyOrAllTagsOfRun, AnyOrNoId, Criteria, StateCriteria, TimeRange
 from projections.filters.related import Filters
 from projections.query import Query
-from projections.run_counts import ANY_RUN, COUNTED, WIDTHS, kind_of
+from projections.run_counts import ANY_RUN, CHANGES, COUNTED, WIDTHS, kind_of
 from projections.tag_keys import key_of_tag
 from projections.time_pieces import EXACT, FIRST, LAST, Piece, microseconds, pieces
 
@@ -127,11 +127,12 @@ def _sums(table: str, counters: Counted, where: Condition) -> Condition:
         return parts_of_pieces(table, counters, where, pieces([(counters.start, counters.stop)]))
     text = sql.SQL(
         "SELECT state_type, runs FROM read.run_counts AS counts"
-        " WHERE kind = {kind} AND dimension = {dimension} AND width = {width} AND {rows}"
+        " WHERE kind = {kind} AND dimension = {dimension} AND width IN ({changes}, {widest}) AND {rows}"
     ).format(
         kind=sql.Literal(kind_of(table)),
         dimension=sql.Literal(counters.dimension),
-        width=sql.Literal(WIDTHS[-1]),
+        changes=sql.Literal(CHANGES),
+        widest=sql.Literal(WIDTHS[-1]),
         rows=counters.rows.text,
     )
     return Condition(text, counters.rows.values)
@@ -153,7 +154,7 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
         " CASE WHEN due THEN waiting ELSE 0 END AS waiting,"
         " CASE WHEN due THEN waiting_since ELSE 0 END AS waiting_since"
         " FROM piece CROSS JOIN LATERAL (SELECT bucket, state_type, state_name, {sums} FROM read.run_counts AS counts"
-        " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = piece.width"
+        " WHERE kind = {kind} AND dimension = {dimension} AND counts.width = ANY (ARRAY[{changes}, piece.width])"
         " AND bucket >= piece.start AND bucket < piece.stop AND {rows} OFFSET 0) AS summed WHERE width > 0"
         " UNION ALL SELECT index, state_type, state_name, {sums}"
         " FROM piece CROSS JOIN LATERAL ({grouped}) AS grouped WHERE width = {exact}"
@@ -161,6 +162,7 @@ def parts_of_pieces(table: str, counters: Counted, where: Condition, made_of: It
         sums=_SUMS,
         kind=sql.Literal(kind_of(table)),
         dimension=sql.Literal(counters.dimension),
+        changes=sql.Literal(CHANGES),
         rows=counters.rows.text,
         grouped=sql.SQL("SELECT {} FROM ({}) AS single GROUP BY state_type, state_name").format(
             _OF_GROUP, _single(table, where, _IN_PIECE)

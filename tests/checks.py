@@ -85,25 +85,17 @@ def check_seals(connection: psycopg.Connection) -> None:
 
 def check_counts(conninfo: str) -> None:
     """Assert that the counters add up to what they are when made anew from the rows of runs."""
-    keys = "kind, dimension, key, width, nullif(bucket, '-infinity') AS bucket, state_type, state_name"
-    sums = (
-        f"SELECT {keys}, sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since)"  # noqa: S608
-        " FROM read.run_counts GROUP BY kind, dimension, key, width, bucket, state_type, state_name"
+    counters = (
+        "SELECT kind, dimension, key, width, nullif(bucket, '-infinity'), state_type, state_name, runs,"
+        " run_time, running_since, late, waiting, waiting_since FROM ({}) AS counters"
     )
     with psycopg.connect(conninfo) as connection:
         # Counters may be added up meanwhile: both questions are asked of one moment.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        found = {row for row in connection.execute(sums) if any(row[7:])}
-        recounted = run_counts.recounted()
-        rows = connection.execute(
-            psycopg.sql.SQL(
-                "SELECT kind, dimension, key, width, nullif(bucket, '-infinity'), state_type, state_name, runs,"
-                " run_time, running_since, late, waiting, waiting_since"
-                " FROM ({}) AS made (kind, dimension, key, width, bucket,"
-                " state_type, state_name, runs, run_time, running_since, late, waiting, waiting_since, fresh)"
-            ).format(recounted)
-        )
-        assert found == set(rows)
+        found = list(connection.execute(psycopg.sql.SQL(counters).format(run_counts.summed())))
+        rows = connection.execute(psycopg.sql.SQL(counters).format(run_counts.recounted())).fetchall()
+        assert set(found) == set(rows)
+        assert len(found) == len(rows)
 
 
 def claimed_keys(connection: psycopg.Connection) -> dict[Key, UUID]:

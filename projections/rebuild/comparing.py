@@ -11,6 +11,7 @@ from typing import Literal
 
 from psycopg import Connection, sql
 
+from projections import run_counts
 from projections.rebuild.workers import Tools
 from projections.tables import READ, TABLES
 
@@ -32,14 +33,6 @@ _SUMS_OF_PARTS = sql.SQL(
 _ROWS = sql.SQL(
     "SELECT concat_ws(' ', {key}), hash_record_extended(compared, 0)"
     " FROM (SELECT {columns} FROM {rows}) AS compared WHERE get_byte(uuid_send({stream}), 15) = ANY(%s)"
-)
-_COUNTED = sql.SQL(
-    "SELECT kind, dimension, key, width, bucket, state_type, state_name, sum(runs) AS runs, sum(run_time) AS run_time,"
-    " sum(running_since) AS running_since, sum(late) AS late, sum(waiting) AS waiting,"
-    " sum(waiting_since) AS waiting_since"
-    " FROM {rows} GROUP BY kind, dimension, key, width, bucket, state_type, state_name"
-    " HAVING (sum(runs), sum(run_time), sum(running_since), sum(late), sum(waiting), sum(waiting_since))"
-    " <> (0, 0, 0, 0, 0, 0)"
 )
 _COUNTERS = sql.SQL(
     "SELECT concat_ws(' ', kind, dimension, key, width, bucket, state_type, coalesce(state_name, '')),"
@@ -98,7 +91,7 @@ class FindDifferences:
     def _rows(self, tools: Tools, schema: str, parts: list[int] | None) -> Iterator[tuple[str, int]]:
         connection = _connection(tools, schema)
         if parts is None:
-            yield from connection.execute(_COUNTERS.format(counted=_counted(schema)))
+            yield from connection.execute(_COUNTERS.format(counted=run_counts.summed(schema)))
         else:
             yield from connection.execute(_of_rows(_ROWS, schema, self.table), [parts])
 
@@ -117,11 +110,7 @@ def _connection(tools: Tools, schema: str) -> Connection:
 
 
 def _summing(schema: str, name: str) -> sql.Composed:
-    return _SUM.format(all=_counted(schema) if name == COUNTERS else _of_rows(_ALL, schema, name))
-
-
-def _counted(schema: str) -> sql.Composed:
-    return _COUNTED.format(rows=sql.Identifier(schema, COUNTERS))
+    return _SUM.format(all=run_counts.summed(schema) if name == COUNTERS else _of_rows(_ALL, schema, name))
 
 
 def _of_rows(statement: sql.SQL, schema: str, name: str) -> sql.Composed:

@@ -18,6 +18,7 @@ from projections.counted import counted
 from projections.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from projections.filters.related import Filters
 from projections.history import IntervalTooShort
+from tests.checks import check_counts
 from tests.projections.seeding import NOON, Books, at, copy_of, proposed, stateless_flow_run
 
 DEPLOYMENT, OTHER = UUID(int=1), UUID(int=2)
@@ -32,6 +33,7 @@ class World:
 
     def __init__(self, books: Books) -> None:
         self.books = books
+        self.runs: list[UUID] = []
         self.flows = [books.flow("a"), books.flow("b")]
         present = datetime.now(UTC)
         for number in range(60):
@@ -46,6 +48,7 @@ class World:
                 )
                 continue
             run = books.flow_run(flow, f"run-{number}", *tags, state=state)
+            self.runs.append(run)
             books.now += timedelta(seconds=number * 7)
             type = TYPES[number % len(TYPES)]
             if type is not StateType.SCHEDULED:
@@ -64,8 +67,10 @@ def world(postgres: EmbeddedPostgres, template_database: str) -> Iterator[World]
     with copy_of(template_database, postgres.conninfo) as conninfo, Books(conninfo) as books:
         made = World(books)
         books.ask(run_counts.fold)
-        # Some of the counters are not added up yet.
+        # Some of what changed is not added up yet.
         books.flow_run(made.flows[0], "late", "x", state=proposed("SCHEDULED", scheduled_time=at(90)))
+        for run in made.runs[:6]:
+            books.set_flow_run(run, "COMPLETED", "Odd")
         yield made
 
 
@@ -206,6 +211,28 @@ def test_task_runs_have_a_history_of_their_own(world: World) -> None:
     number = world.books.ask(queries.count_task_runs, task_runs=running)
     states = [state for interval in told for state in interval["states"]]
     assert number == sum(state["count_runs"] for state in states if state["state_type"] == "RUNNING") > 0
+
+
+def test_counters_are_right_however_far_they_are_added_up(conninfo: str) -> None:
+    def widths() -> set[int]:
+        with psycopg.connect(conninfo) as connection:
+            return {width for (width,) in connection.execute("SELECT DISTINCT width FROM read.run_counts")}
+
+    with Books(conninfo) as books:
+        flow = books.flow("f")
+        runs = [books.flow_run(flow, "run", "tag", state=proposed("SCHEDULED", scheduled_time=at(7))) for _ in "abc"]
+        assert widths() == {run_counts.CHANGES}
+        for run in runs:
+            books.ask(run_counts.fold, most=1)
+            check_counts(conninfo)
+            books.set_flow_run(run, "RUNNING")
+            check_counts(conninfo)
+        assert widths() == {run_counts.CHANGES, *run_counts.WIDTHS}
+        books.delete_flow_run(runs[0])
+        while run_counts.CHANGES in widths():
+            books.ask(run_counts.fold, most=1)
+            check_counts(conninfo)
+        assert widths() == {*run_counts.WIDTHS}
 
 
 def test_adding_up_counters_leaves_one_row_of_each_key(conninfo: str) -> None:

@@ -13,7 +13,20 @@ from psycopg import AsyncConnection
 from api.embedded_postgres import EmbeddedPostgres
 from domain.flow_run import FlowRun
 from domain.ids import new_id
-from projections import as_of, audit, graph, history, pages, past_runs, planning, queries, scheduled_work, upkeep, work
+from projections import (
+    as_of,
+    audit,
+    graph,
+    history,
+    pages,
+    past_runs,
+    planning,
+    queries,
+    run_counts,
+    scheduled_work,
+    upkeep,
+    work,
+)
 from projections.connection import session_options
 from projections.filters import DeploymentFilter, FlowFilter, FlowRunFilter, TaskRunFilter, WorkPoolFilter
 from projections.lists import Page
@@ -32,6 +45,7 @@ RUN_TABLES = {
     "task_runs",
     "task_run_documents",
     "task_run_states",
+    "run_counts",
 }
 ONE = UUID(int=1)
 
@@ -187,6 +201,7 @@ ASKED: dict[str, tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str,
     "activity": (pages.read_activity, (), {"start": DAY, "end": DAY + timedelta(minutes=20)}),
     "task runs of flow runs": (pages.count_task_runs_of, ([ONE],), {}),
     "next runs": (pages.next_runs_of, ([ONE],), {}),
+    "what changed since counters were added up": (run_counts.fold, (), {}),
     "flows": (queries.read_listed, (FLOWS, page), {}),
     "flows with runs": (queries.read_listed, (FLOWS, page), {"flow_runs": flow_runs({"id": {"any_": [ONE]}})}),
     "a graph": (graph.read_graph, (ONE,), {}),
