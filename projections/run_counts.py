@@ -24,7 +24,7 @@ ANY_RUN = "00000000-0000-0000-0000-000000000000"
 FOLD_LOCK = 0x464C4F57434F554E
 """The advisory lock under which counters are added up ("FLOWCOUN" in ASCII): one process at a time is enough."""
 
-CHANGES_PER_FOLD = 10_000
+CHANGES_PER_FOLD = 50_000
 """How many rows of changes one transaction adds up."""
 
 _COLUMNS = (
