@@ -116,7 +116,7 @@ _SETTLED = (
     " runs, run_time, running_since, late, waiting, waiting_since FROM {counts} WHERE width <> {changes}"
 )
 
-# Rows are looked up one by one: what PostgreSQL believes of a table that changes this fast made it read all of it.
+# Rows are looked up one by one: joined, changes were all read again for each of them, for PostgreSQL believed in none.
 _FOLD = """
 WITH changed AS (
     DELETE FROM {counts} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {counts} WHERE width = {changes} LIMIT {most}))
