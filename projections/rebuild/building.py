@@ -55,7 +55,7 @@ class Build:
             self.report("Folding events", folded, moment.events)
         if folded != moment.events:
             raise WorkerFailed(f"{folded:,} of {moment.events:,} events were folded")
-        # Those of the counters come last: they are not waited for while runs are counted.
+        # Those of the counters come last, or a worker would wait for the other to count the runs.
         by_counters = sorted(indexes, key=lambda index: index.table == COUNTERS)
         making: list[Task] = [MakeIndex(self.schema, index) for index in by_counters]
         if COUNTERS in self.tables:
